@@ -1,0 +1,19 @@
+"""Prune training sets by what a neural net forgets while it learns them."""
+
+from skprune._pipeline import Pipeline, make_pipeline
+from skprune._recorder import ForgettingRecorder
+from skprune._scores import ForgettingScores
+from skprune._selection import PruningWarning, select_rows
+from skprune._selector import ForgettingSelector
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ForgettingRecorder",
+    "ForgettingScores",
+    "ForgettingSelector",
+    "Pipeline",
+    "PruningWarning",
+    "make_pipeline",
+    "select_rows",
+]

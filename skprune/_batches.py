@@ -1,0 +1,105 @@
+"""A torch dataset that hands out whole batches of arrays, tensors and sparse matrices."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import skorch.dataset
+import torch
+from scipy import sparse
+from torch.utils.data import Dataset
+
+from skprune._rows import count_rows, take_rows
+
+
+class BatchDataset(Dataset):
+    """Rows of `X` and `y`, cut by one indexing operation a batch and cast to what the net computes with.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame, sparse matrix, tensor, or dict of them
+        A batch of a sparse matrix is made dense, of a DataFrame becomes one matrix.
+    y : ndarray of shape (n_rows,), int64
+    dtype : torch.dtype
+        What floating features are cast to.
+    cast_integers : bool
+        Whether integer features become floating ones too. Those in a dict never do.
+    """
+
+    def __init__(self, X, y, *, dtype, cast_integers):
+        self.X = _batchable(X)
+        self.y = y
+        self.dtype = dtype
+        self.cast_integers = cast_integers
+
+    def __len__(self):
+        return count_rows(self.X)
+
+    def __getitem__(self, row):
+        X, y = self.take_batch(np.array([row]))
+        return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
+
+    def take_batch(self, rows):
+        """Return the features and labels of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_batch,), int
+
+        Returns
+        -------
+        X : torch.Tensor of shape (n_batch, ...), or dict of them
+        y : torch.Tensor of shape (n_batch,), int64
+        """
+        y = torch.from_numpy(self.y[rows])
+        if isinstance(self.X, dict):
+            X = {key: self._tensor(take_rows(values, rows), cast_integers=False) for key, values in self.X.items()}
+            return X, y
+        return self._tensor(take_rows(self.X, rows), self.cast_integers), y
+
+    def _tensor(self, X, cast_integers):
+        if sparse.issparse(X):
+            X = X.toarray()
+        if not isinstance(X, torch.Tensor):
+            X = torch.from_numpy(X.astype(X.dtype.newbyteorder("="), copy=False))
+        if X.is_floating_point() or cast_integers:
+            return X.to(self.dtype)
+        return X
+
+
+def make_batches(net, X, y):
+    """Return a dataset for an initialized net, cast to the dtype of its parameters.
+
+    Integer features become floating ones unless the module looks them up in an embedding. Samples that are no
+    numbers, such as texts, are left to the net's collate_fn.
+    """
+    if _is_samples(X):
+        return skorch.dataset.Dataset(X, y)
+    module = net.module_
+    dtypes = (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point())
+    has_embedding = any(isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) for part in module.modules())
+    dtype = next(dtypes, torch.get_default_dtype())
+    return BatchDataset(X, y, dtype=dtype, cast_integers=not has_embedding)
+
+
+def _is_samples(X):
+    """Tell whether `X` is a sequence of single objects, such as texts."""
+    first = X[0] if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim == 1) else None
+    return isinstance(first, (str, bytes, Mapping, torch.Tensor))
+
+
+def _batchable(X):
+    """Return `X` in a form whose rows can be indexed many at a time, copied only where it must be."""
+    if isinstance(X, Mapping):
+        return {key: _batchable(values) for key, values in X.items()}
+    if isinstance(X, torch.Tensor):
+        return X.detach()
+    if sparse.issparse(X):
+        X = X.tocsr()
+    else:
+        X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"The scoring net computes with numbers, got features of dtype {X.dtype}. Encode them in a step before, "
+            "such as OrdinalEncoder, TargetEncoder or a vectorizer, or give the net a dataset of your own."
+        )
+    return X

@@ -1,0 +1,343 @@
+"""The skorch callback that ties a net's predictions to row numbers."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+
+from skprune._scores import ForgettingScores
+from skprune._selection import check_choice
+
+# Predictions wait until there are this many numbers of them, so that small batches share the cost of counting.
+_BUFFERED_NUMBERS = 2**16
+# No gradients are kept in an evaluation pass, so that its batches may be larger than those of training.
+_EVALUATION_BATCHES = 8
+
+
+class ForgettingRecorder(Callback):
+    """Record the forgetting events of every training row while a skorch net trains.
+
+    :class:`ForgettingSelector` uses it; add it to the callbacks of a net that you train by hand. Rows are
+    numbered as in the data passed to ``net.fit``; those that ``train_split`` holds out are never presented.
+
+    Parameters
+    ----------
+    record : {"batch", "epoch"}, default="batch"
+        ``"batch"`` looks at the predictions that training makes anyway, before each update, as [1]_ does; a row
+        that the net's iterator leaves out of an epoch is predicted at its end, a row that comes more than once
+        counts the first time. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
+
+    Attributes
+    ----------
+    scores_ : ForgettingScores
+        What has been recorded since the net was initialized, epochs of ``partial_fit`` included. State lives on
+        the net's device.
+    n_epochs_ : int
+        Number of epochs recorded.
+
+    Raises
+    ------
+    ValueError
+        While training: if the loss of an epoch is nan or infinite, or the predictions are no class
+        probabilities.
+
+    See Also
+    --------
+    ForgettingSelector : Trains the net and keeps rows by what was recorded.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import make_classification
+    >>> from skorch import NeuralNetClassifier
+    >>> from skprune import ForgettingRecorder
+    >>> X, y = make_classification(100, random_state=0)
+    >>> recorder = ForgettingRecorder()
+    >>> net = NeuralNetClassifier(
+    ...     torch.nn.Linear(20, 2), criterion=torch.nn.CrossEntropyLoss, max_epochs=3, train_split=None,
+    ...     callbacks=[recorder], verbose=0,
+    ... )
+    >>> _ = net.fit(X.astype("float32"), y)
+    >>> recorder.scores_
+    ForgettingScores(n_rows=100, n_runs=1)
+    >>> recorder.scores_.presentations.max()
+    np.int64(3)
+    """
+
+    def __init__(self, record="batch"):
+        self.record = record
+
+    # skorch takes every attribute for a parameter whose name does not end with an underscore.
+
+    def initialize(self):
+        """Forget what was recorded."""
+        vars(self).pop("scores_", None)
+        self.n_epochs_ = 0
+        return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        check_choice("record", self.record, ("batch", "epoch"))
+        self.on_train_end(net)  # clears what a training left that ended by an exception
+        if self.record == "batch":
+            net.iterator_train = _NumberedTraining(net.iterator_train, self)
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        if not hasattr(self, "scores_"):
+            self.scores_ = ForgettingScores(len(_whole(dataset_train)), device=net.device or "cpu")
+        self.error_ = torch.zeros((), device=net.device)
+
+    def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
+        if training and self.record == "batch":
+            self._add(net, self.rows_, batch, y_pred)
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        self._flush(net)
+        _check_loss(net)
+        # Of an epoch recorded by batches these are the rows that the iterator left out, else all of them.
+        left = self._left(dataset_train)
+        if len(left):
+            self._evaluate(net, Subset(_whole(dataset_train), left))
+        _check_probabilities(net, self.error_.item())
+        self.n_epochs_ += 1
+
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        if isinstance(net.iterator_train, _NumberedTraining):
+            net.iterator_train = net.iterator_train.iterator
+        self.rows_ = None
+        self.buffer_ = []
+        self.buffered_ = 0
+
+    def _left(self, dataset):
+        """Return the rows of `dataset` that were not presented in this epoch."""
+        rows = _row_numbers(dataset)
+        shown = self.scores_.presented(slice(None) if rows is None else rows)
+        left = torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()
+        return left if rows is None else rows[left]
+
+    def _evaluate(self, net, dataset):
+        kwargs = {"batch_size": net.batch_size * _EVALUATION_BATCHES, **net.get_params_for("iterator_valid")}
+        if kwargs["batch_size"] < 0:  # skorch's way to say: all rows in one batch
+            kwargs["batch_size"] = len(dataset)
+        for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs):
+            self._add(net, rows, batch, net.evaluation_step(batch, training=False))
+        self._flush(net)
+
+    def _add(self, net, rows, batch, y_pred):
+        y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        _, y_true = batch
+        self.buffer_.append((rows, y_true, y_pred.detach()))
+        self.buffered_ += y_pred.numel()
+        if self.buffered_ >= _BUFFERED_NUMBERS:
+            self._flush(net)
+
+    def _flush(self, net):
+        if not self.buffer_:
+            return
+        rows, y_true, y_pred = (torch.cat(parts) for parts in zip(*self.buffer_, strict=True))
+        self.buffer_, self.buffered_ = [], 0
+        rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
+
+        # A sampler with replacement presents a row more than once an epoch; the first time counts.
+        ordered, order = rows.sort(stable=True)
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        chosen = order[first & (self.scores_.presented(ordered) <= self.n_epochs_)]
+
+        probabilities = _probabilities(net, y_pred[chosen].float())
+        self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
+        self.scores_.update(rows[chosen], *_outcome(probabilities, y_true[chosen]))
+
+
+def _probabilities(net, y_pred):
+    """Apply the nonlinearity of the net's ``predict_proba``."""
+    nonlinearity = net.predict_nonlinearity
+    if nonlinearity == "auto":
+        criterion = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
+        nonlinearity = partial(torch.softmax, dim=-1) if issubclass(criterion, torch.nn.CrossEntropyLoss) else None
+    return y_pred if nonlinearity is None else nonlinearity(y_pred)
+
+
+def _outcome(probabilities, y_true):
+    """Return whether each row is predicted correctly, as ``predict`` would, and its margin."""
+    true = y_true.unsqueeze(1)
+    others = probabilities.scatter(1, true, -torch.inf)
+    margin = probabilities.gather(1, true).squeeze(1) - others.amax(1)
+    return probabilities.argmax(1) == y_true, margin
+
+
+def _distance_from_probabilities(probabilities):
+    if len(probabilities) == 0:
+        return probabilities.new_zeros(())
+    return torch.maximum((probabilities.sum(1) - 1).abs().max(), -probabilities.min())
+
+
+def _check_probabilities(net, error):
+    if not error < 0.01:
+        raise ValueError(
+            f"The net's predictions are no class probabilities: they miss a sum of 1, or the range from 0, by {error:.3g}, "
+            f"so that margins would mean nothing. The net has criterion={net.criterion!r} and "
+            f"predict_nonlinearity={net.predict_nonlinearity!r}. If its module returns logits, use "
+            "criterion=torch.nn.CrossEntropyLoss or set predict_nonlinearity to a function that makes probabilities of them."
+        )
+
+
+def _check_loss(net):
+    losses = np.asarray(net.history[-1, "batches", :, "train_loss"])
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"The training loss became {losses[~np.isfinite(losses)][0]} in epoch {len(net.history)} of the scoring net, so that "
+            "its predictions mean nothing. Usual causes: criterion=NLLLoss, the default, with a module that returns logits "
+            "(use criterion=torch.nn.CrossEntropyLoss, or end the module with a softmax), or a learning rate that is too "
+            f"high (lr={net.lr}). If neither, look for nan or very large values in X."
+        )
+
+
+def _whole(dataset):
+    """Return the dataset that a `Subset` of it, or a `Subset` of that, is taken from."""
+    return _whole(dataset.dataset) if type(dataset) is Subset else dataset
+
+
+def _row_numbers(dataset):
+    """Return the row numbers of a `Subset` in its whole, None for a whole dataset."""
+    if type(dataset) is not Subset:
+        return None
+    outer = _row_numbers(dataset.dataset)
+    return np.asarray(dataset.indices) if outer is None else outer[dataset.indices]
+
+
+class _NumberedTraining:
+    """Stands in for a net's ``iterator_train`` and tells the recorder the rows of each batch."""
+
+    def __init__(self, iterator, recorder):
+        self.iterator = iterator
+        self.recorder = recorder
+
+    def __call__(self, dataset, **kwargs):
+        return _TrainingBatches(_NumberedLoader(self.iterator, dataset, kwargs), self.recorder)
+
+
+class _TrainingBatches:
+    def __init__(self, loader, recorder):
+        self.loader = loader
+        self.recorder = recorder
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for rows, batch in self.loader:
+            self.recorder.rows_ = rows
+            yield batch
+
+
+class _NumberedLoader:
+    """Iterate over the batches of a user's iterator as pairs of row numbers and batch.
+
+    The row numbers of a DataLoader travel with its samples, through any sampler, worker and collate_fn. Another
+    iterator, of which nothing is known, gets them as targets, and the targets are put back behind it.
+    """
+
+    def __init__(self, iterator, dataset, kwargs):
+        if not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
+                "Use a map-style torch Dataset."
+            )
+        numbered = _NumberedDataset(dataset)
+        self.loader = iterator(numbered, **kwargs)
+        self.targets = None
+        if isinstance(self.loader, DataLoader):
+            numbered.whole_batches = self.loader.collate_fn is default_collate and hasattr(_whole(dataset), "take_batch")
+            self.loader.collate_fn = partial(_collate_numbered, self.loader.collate_fn)
+        else:
+            self.targets = torch.as_tensor(_targets(_whole(dataset)))
+            self.loader = iterator(_TargetsAreRows(dataset), **kwargs)
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        if self.targets is None:
+            yield from self.loader
+            return
+        for X, rows in self.loader:
+            rows = torch.as_tensor(rows)
+            if rows.ndim != 1 or not ((rows >= 0) & (rows < len(self.targets))).all() or (rows != rows.long()).any():
+                raise ValueError(
+                    "The net's iterator changes the targets of its dataset, so that its batches can't be matched to rows. "
+                    "Use a torch DataLoader, or leave the targets as the dataset gives them."
+                )
+            yield rows.long(), (X, self.targets[rows.long()])
+
+
+class _NumberedDataset(Dataset):
+    """Pair every sample of a dataset with its row number."""
+
+    whole_batches = False
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        self.row_numbers = _row_numbers(dataset)
+
+    def __getattr__(self, name):  # samplers and iterators may look at what the dataset has
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, position):
+        return self._number(position), self.dataset[position]
+
+    def __getitems__(self, positions):
+        rows = self._number(np.asarray(positions))
+        whole = _whole(self.dataset)
+        if self.whole_batches:
+            return torch.from_numpy(rows), whole.take_batch(rows)
+        if hasattr(whole, "__getitems__"):
+            return list(zip(rows, whole.__getitems__(rows.tolist()), strict=True))
+        return [(row, whole[row]) for row in rows.tolist()]
+
+    def _number(self, position):
+        return position if self.row_numbers is None else self.row_numbers[position]
+
+
+class _TargetsAreRows(_NumberedDataset):
+    """Give row numbers in the place of targets."""
+
+    @property
+    def y(self):
+        return self._number(np.arange(len(self)))
+
+    def __getitem__(self, position):
+        X, _ = self.dataset[position]
+        return X, self._number(position)
+
+    def __getitems__(self, positions):
+        return [self[position] for position in positions]
+
+
+def _collate_numbered(collate, samples):
+    if isinstance(samples, tuple):  # a batch that the dataset made, or one sample where batching is off
+        rows, batch = samples
+        return torch.as_tensor(rows), batch if torch.is_tensor(rows) else collate(batch)
+    rows, samples = zip(*samples, strict=True)
+    return torch.tensor(rows), collate(list(samples))
+
+
+def _targets(dataset):
+    targets = getattr(dataset, "y", None)
+    if targets is None:
+        raise TypeError(
+            "A net's iterator that is no torch DataLoader needs a dataset with the targets in its attribute y; "
+            f"{type(dataset).__name__} has none. Use a torch DataLoader."
+        )
+    return targets

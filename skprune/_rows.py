@@ -1,0 +1,96 @@
+"""Length and row indexing of every container that scikit-learn users hold their data in."""
+
+from collections.abc import Mapping
+from operator import itemgetter
+
+import numpy as np
+import torch
+from scipy import sparse
+
+
+def count_rows(X):
+    """Return the number of rows of `X`.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, or datasets.Dataset
+        The values of a mapping have one entry a row each.
+
+    Returns
+    -------
+    n_rows : int
+
+    Raises
+    ------
+    ValueError
+        If the values of a mapping differ in length.
+    TypeError
+        If `X` has no length.
+    """
+    if isinstance(X, Mapping):
+        lengths = {key: count_rows(values) for key, values in X.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"A dict of arrays needs one entry a row in every value, got the lengths {lengths}."
+            )
+        return next(iter(lengths.values()))
+    shape = getattr(X, "shape", None)
+    if isinstance(shape, tuple):
+        if not shape:
+            raise TypeError(f"Expected rows, got a scalar of type {type(X).__name__}.")
+        return int(shape[0])
+    if not hasattr(X, "__len__"):
+        raise TypeError(
+            f"Expected a container with one entry a row, got {type(X).__name__}, which has no length."
+        )
+    return len(X)
+
+
+def take_rows(X, rows):
+    """Return the given rows of `X`, in the given order and in the container that `X` is.
+
+    Parameters
+    ----------
+    X : as for :func:`count_rows`
+    rows : ndarray of shape (n_kept,), int
+        Row numbers; a row may be asked for more than once.
+
+    Returns
+    -------
+    X_kept : same type as `X`
+        A pandas object keeps its index, a sparse matrix its format.
+    """
+    if isinstance(X, Mapping):
+        return type(X)({key: take_rows(values, rows) for key, values in X.items()})
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    if sparse.issparse(X):
+        return X.tocsr()[rows].asformat(X.format)
+    if isinstance(X, torch.Tensor):
+        return X[torch.as_tensor(rows, device=X.device)]
+    if hasattr(X, "select") and hasattr(X, "column_names"):  # datasets.Dataset
+        return X.select(rows)
+    if isinstance(X, (list, tuple)):
+        return type(X)(_pick(X, rows))
+    if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
+        X = np.asarray(X)
+    return X[rows]
+
+
+def _pick(sequence, rows):
+    if len(rows) < 2:  # itemgetter returns a bare item for one row, and refuses none
+        return [sequence[row] for row in rows]
+    return itemgetter(*rows)(sequence)
+
+
+def has_entry_per_row(values, n_rows):
+    """Tell whether `values` is a row-wise companion of data with `n_rows` rows.
+
+    A string, a mapping and a scalar never are.
+    """
+    if values is None or isinstance(values, (str, bytes, Mapping)):
+        return False
+    try:
+        return count_rows(values) == n_rows
+    except TypeError:
+        return False

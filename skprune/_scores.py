@@ -1,0 +1,338 @@
+"""What is known of each row after training: forgetting events, margins, first learned."""
+
+import zipfile
+
+import numpy as np
+import torch
+
+# Columns of the counts that a run keeps for each row.
+_EVENTS, _PRESENTATIONS, _LEARNED = range(3)
+
+
+class ForgettingScores:
+    """Forgetting events, mean margins and first learned epochs of the rows of a training set.
+
+    A fresh object describes one run, one training of a net: :meth:`update` takes its predictions batch by
+    batch. The sum of two objects describes the runs of both. State is 20 bytes a row, however many epochs
+    there are.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows of the training set.
+    device : str or torch.device, default="cpu"
+        Where the state lives. Batches on another device are moved there.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows.
+    n_runs : int
+        Number of runs described.
+    events : ndarray of shape (n_rows,), int64
+        Forgetting events: how often a row was predicted correctly at one presentation and wrongly at its
+        next. Summed over runs.
+    margins : ndarray of shape (n_rows,), float64
+        Probability of the true class minus the largest other one, averaged over a run's presentations and
+        then over runs, in [-1, 1]; nan for a row that was not presented.
+    first_learned : ndarray of shape (n_rows,), float64
+        The presentation, and so the epoch, counted from 1, at which a row was first predicted correctly,
+        averaged over the runs in which it was; nan where it never was.
+    never_learned : ndarray of shape (n_rows,), bool
+        Rows that were predicted correctly at no presentation of any run.
+    presentations : ndarray of shape (n_rows,), int64
+        How often the prediction of a row was looked at. Summed over runs.
+
+    See Also
+    --------
+    ForgettingRecorder : Fills this object while a skorch net trains.
+    select_rows : Chooses the rows to keep by it.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprune import ForgettingScores
+    >>> scores = ForgettingScores(3)
+    >>> rows = np.arange(3)
+    >>> for correct in ([1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 0]):
+    ...     scores.update(rows, np.array(correct, dtype=bool), margin=np.zeros(3))
+    >>> scores.events
+    array([2, 0, 0])
+    >>> scores.first_learned
+    array([ 1.,  2., nan])
+    >>> scores.never_learned
+    array([False, False,  True])
+    """
+
+    def __init__(self, n_rows, *, device="cpu"):
+        self.n_rows = n_rows
+        self.n_runs = 1
+        device = torch.device(device)
+        self._counts = torch.zeros((n_rows, 3), dtype=torch.int32, device=device)
+        margin_dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self._margin_sum = torch.zeros(n_rows, dtype=margin_dtype, device=device)
+        # Set instead of the two above when the object describes several runs, or scores made elsewhere.
+        self._columns = None
+
+    def update(self, rows, correct, margin):
+        """Record one batch of presentations.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n_batch,), int
+            Row numbers, each at most once a batch.
+        correct : array-like of shape (n_batch,), bool
+            Whether each row was predicted correctly.
+        margin : array-like of shape (n_batch,), float
+            Probability of the true class minus the largest other one.
+
+        Raises
+        ------
+        ValueError
+            If the three differ in length, a row is given twice or does not exist, or the object describes
+            several runs.
+        """
+        if self._columns is not None:
+            raise ValueError(
+                "These scores are a sum of runs or were made from an array, and take no more presentations. "
+                "Record another run in a new ForgettingScores and add it."
+            )
+        device = self._counts.device
+        rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
+        correct = torch.as_tensor(correct, dtype=torch.bool, device=device)
+        margin = torch.as_tensor(margin, dtype=self._margin_sum.dtype, device=device)
+        if not rows.shape == correct.shape == margin.shape == (len(rows),):
+            raise ValueError(
+                "rows, correct and margin need one entry a presentation each, got the shapes "
+                f"{tuple(rows.shape)}, {tuple(correct.shape)} and {tuple(margin.shape)}."
+            )
+        if len(rows) == 0:
+            return
+        # Sorted rows show repeats and strangers, and are faster to gather and scatter.
+        rows, order = rows.sort()
+        self._check_rows(rows)
+        correct, margin = correct[order], margin[order]
+
+        events, presentations, learned = self._counts[rows].unbind(1)
+        # The size of `learned` is the presentation of first success, its sign the last outcome.
+        events = events + ((learned > 0) & ~correct)
+        presentations = presentations + 1
+        first = torch.where((learned == 0) & correct, presentations, learned.abs())
+        learned = torch.where(correct, first, -first)
+        self._counts[rows] = torch.stack([events, presentations, learned], 1).to(torch.int32)
+        self._margin_sum[rows] += margin
+
+    def _check_rows(self, rows):
+        if rows[0] < 0 or rows[-1] >= self.n_rows:
+            stranger = rows[0] if rows[0] < 0 else rows[-1]
+            raise ValueError(f"Row {int(stranger)} does not exist: there are {self.n_rows} rows, from 0.")
+        repeated = rows[1:] == rows[:-1]
+        if repeated.any():
+            raise ValueError(
+                f"Row {int(rows[1:][repeated][0])} is given twice in one batch, so that the order of its "
+                "presentations is unknown. Call update once for each of them."
+            )
+
+    @property
+    def events(self):
+        return self._as_columns()["events"]
+
+    @property
+    def presentations(self):
+        return self._as_columns()["presentations"]
+
+    @property
+    def margins(self):
+        return self._as_columns()["margin_total"] / self.n_runs
+
+    @property
+    def first_learned(self):
+        columns = self._as_columns()
+        return _divide(columns["first_learned_total"], columns["runs_learned"])
+
+    @property
+    def never_learned(self):
+        return self._as_columns()["runs_learned"] == 0
+
+    def presented(self, rows):
+        """Return how often each of `rows` was presented so far, as a tensor on the device of the state.
+
+        Parameters
+        ----------
+        rows : tensor or ndarray of shape (n_asked,), int, or slice
+
+        Returns
+        -------
+        presented : torch.Tensor of shape (n_asked,), int32
+        """
+        return self._counts[rows, _PRESENTATIONS]
+
+    def take(self, rows):
+        """Return the scores of some rows, numbered anew in the order given.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n_taken,), int or bool
+            Row numbers, or a mask.
+
+        Returns
+        -------
+        scores : ForgettingScores
+            Takes no more presentations.
+        """
+        return self._from_columns({name: column[rows] for name, column in self._as_columns().items()}, self.n_runs)
+
+    def cpu(self):
+        """Return the same scores with their state in the memory of the host."""
+        if self._columns is None:
+            self._counts, self._margin_sum = self._counts.cpu(), self._margin_sum.cpu()
+        return self
+
+    def __add__(self, other):
+        if not isinstance(other, ForgettingScores):
+            return NotImplemented
+        if self.n_rows != other.n_rows:
+            raise ValueError(
+                f"Only runs over the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
+            )
+        theirs = other._as_columns()
+        columns = {name: ours + theirs[name] for name, ours in self._as_columns().items()}
+        return self._from_columns(columns, self.n_runs + other.n_runs)
+
+    def __len__(self):
+        return self.n_rows
+
+    def __repr__(self):
+        return f"ForgettingScores(n_rows={self.n_rows}, n_runs={self.n_runs})"
+
+    def save(self, file):
+        """Write the scores as a compressed ``.npz`` archive, readable without pickle.
+
+        Parameters
+        ----------
+        file : str or path-like
+            Written under exactly this name.
+        """
+        if self._columns is None:
+            state = {"counts": self._counts.cpu().numpy(), "margin_sum": self._margin_sum.cpu().numpy()}
+        else:
+            state = self._columns
+        with open(file, "wb") as stream:
+            np.savez_compressed(stream, n_runs=self.n_runs, **state)
+
+    @classmethod
+    def load(cls, file):
+        """Read scores that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        file : str or path-like
+
+        Returns
+        -------
+        scores : ForgettingScores
+            A single run goes on where it stopped.
+
+        Raises
+        ------
+        ValueError
+            If the file holds anything else.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive)
+            return cls._from_arrays(arrays)
+        except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save; "
+                "it may be damaged or of another program."
+            ) from error
+
+    @classmethod
+    def _from_arrays(cls, arrays):
+        n_runs = int(arrays.pop("n_runs"))
+        if set(arrays) == {"counts", "margin_sum"}:
+            scores = cls(len(arrays["counts"]))
+            for name, expected in (("counts", scores._counts), ("margin_sum", scores._margin_sum)):
+                array = arrays[name]
+                if array.shape != tuple(expected.shape) or array.dtype.kind != expected.numpy().dtype.kind:
+                    raise ValueError(f"'{name}' has the shape {array.shape} and dtype {array.dtype}")
+                expected.copy_(torch.from_numpy(array))
+            return scores
+        if set(arrays) != set(_COLUMNS):
+            raise ValueError(f"it has the arrays {sorted(arrays)}")
+        if len({array.shape for array in arrays.values()}) != 1 or arrays["events"].ndim != 1:
+            raise ValueError(f"its arrays have the shapes {[array.shape for array in arrays.values()]}")
+        return cls._from_columns(arrays, n_runs)
+
+    @classmethod
+    def _from_columns(cls, columns, n_runs):
+        scores = cls(0)
+        scores.n_rows = len(columns["events"])
+        scores.n_runs = n_runs
+        scores._columns = columns
+        return scores
+
+    def _as_columns(self):
+        """Return per-row numpy arrays that may be added to those of other runs."""
+        if self._columns is not None:
+            return self._columns
+        events, presentations, learned = self._counts.cpu().numpy().astype(np.int64).T
+        first = np.abs(learned)
+        return {
+            "events": events,
+            "presentations": presentations,
+            "margin_total": _divide(self._margin_sum.cpu().numpy().astype(np.float64), presentations),
+            "first_learned_total": first,
+            "runs_learned": (first > 0).astype(np.int64),
+        }
+
+
+_COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned")
+
+
+def _divide(total, count):
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def as_scores(scores):
+    """Return `scores` as :class:`ForgettingScores`; of an array, margins and first learned are unknown.
+
+    Parameters
+    ----------
+    scores : ForgettingScores or array-like of shape (n_rows,)
+        Numbers that are larger for rows more often forgotten, or harder.
+
+    Returns
+    -------
+    scores : ForgettingScores
+
+    Raises
+    ------
+    ValueError
+        If an array is not one-dimensional, not numeric, or has nan or inf.
+    """
+    if isinstance(scores, ForgettingScores):
+        return scores
+    events = np.asarray(scores)
+    if events.ndim != 1 or events.dtype.kind not in "biuf":
+        raise ValueError(
+            "Forgetting scores must be a ForgettingScores or a one-dimensional array of numbers, one a row, got "
+            f"{type(scores).__name__} of shape {events.shape} and dtype {events.dtype}."
+        )
+    if not np.isfinite(events).all():
+        raise ValueError(
+            f"Forgetting scores must be finite, got {np.sum(~np.isfinite(events))} nan or inf. "
+            "Give rows without a score a number, or leave them out of X and y."
+        )
+    if events.dtype.kind == "b":
+        events = events.astype(np.int64)
+    unknown = np.full(len(events), np.nan)
+    none = np.zeros(len(events), dtype=np.int64)
+    columns = dict(zip(_COLUMNS, (events, none, unknown, unknown, none + 1), strict=True))
+    return ForgettingScores._from_columns(columns, n_runs=1)

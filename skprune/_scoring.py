@@ -1,0 +1,188 @@
+"""Trainings of the scoring net: one run, and many of them through joblib and memory."""
+
+import random
+import threading
+from contextlib import contextmanager, nullcontext
+from functools import partial, reduce
+from operator import add
+from pathlib import Path
+
+import joblib
+import numpy as np
+import skorch.dataset
+import torch
+from filelock import FileLock
+from skorch.callbacks import Callback, EarlyStopping
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_memory
+
+from skprune._batches import make_batches
+from skprune._recorder import ForgettingRecorder
+
+# The generators that nets draw from are one for the whole process: seeded trainings take turns.
+_training = threading.RLock()
+
+
+def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=None):
+    """Train the net once for every seed and return what was recorded.
+
+    Parameters
+    ----------
+    net : NeuralNetClassifier
+        Cloned, never changed.
+    X : array-like of shape (n_samples, ...), or another container of rows
+    y : ndarray of shape (n_samples,), int64
+        Class numbers from 0.
+    record : {"batch", "epoch"}
+    seeds : array-like of shape (n_runs,), int
+    any_seed : bool, default=False
+        Whether a stored run with another seed serves as well.
+    n_jobs : int, default=None
+        Runs at the same time, through joblib.
+    memory : object with the joblib.Memory interface, str or path-like, default=None
+        Finished runs are stored there and not trained again.
+
+    Returns
+    -------
+    scores : ForgettingScores
+        The sum of the runs.
+    net : NeuralNetClassifier
+        The trained net of the last run.
+    n_epochs : int
+        Number of epochs of the last run.
+    """
+    memory = check_memory(str(memory) if isinstance(memory, Path) else memory)
+    if getattr(memory, "location", "elsewhere") is None:
+        jobs = [delayed(_train)(net, X, y, record, seed) for seed in seeds]
+    else:
+        names = [("any seed", run) if any_seed else seed for run, seed in enumerate(seeds)]
+        jobs = [delayed(_recall)(memory, name, net, X, y, record, seed) for name, seed in zip(names, seeds, strict=True)]
+    scores, nets, n_epochs = zip(*Parallel(n_jobs=n_jobs if len(jobs) > 1 else None)(jobs), strict=True)
+    return reduce(add, scores), nets[-1], n_epochs[-1]
+
+
+def _recall(memory, name, net, X, y, record, seed):
+    """Return a stored run, or train and store it; one that another process trains just now is waited for."""
+    key = joblib.hash((type(net), net.get_params(deep=False), X, y, record, name))
+    train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed"])
+    with _locked(memory, key):
+        return train(key, net, X, y, record, seed)
+
+
+def _train_stored(key, net, X, y, record, seed):
+    return _train(net, X, y, record, seed)
+
+
+def _locked(memory, key):
+    if getattr(memory, "backend", None) != "local":
+        return nullcontext()
+    folder = Path(memory.location) / "skprune-locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{key}.lock")
+
+
+def _train(net, X, y, record, seed):
+    """Train a clone of the net and return its scores, the trained clone and the number of epochs."""
+    recorder, complete = ForgettingRecorder(record), _CompleteEpochs()
+    with _seeded(seed):
+        net = _prepare(net, recorder, complete)
+        net.fit(X, y)
+    if complete.n_epochs_ < net.max_epochs and not _stopped_early(net):
+        # skorch ends a training at Ctrl-C and says nothing.
+        raise KeyboardInterrupt("The training of the scoring net was interrupted.")
+    _tidy(net, recorder, complete)
+    return recorder.scores_.cpu(), net, recorder.n_epochs_
+
+
+@contextmanager
+def _seeded(seed):
+    """Seed the generators that a net may draw from, and leave them as they were."""
+    with _training, torch.random.fork_rng(range(torch.cuda.device_count())):
+        python_state, numpy_state = random.getstate(), np.random.get_state()
+        random.seed(int(seed))
+        np.random.seed(seed)
+        torch.manual_seed(int(seed))
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+class _CompleteEpochs(Callback):
+    """Count the epochs that ended, when it is the last of the callbacks."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        self.n_epochs_ = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs_ += 1
+
+
+def _prepare(net, recorder, complete):
+    """Return a clone of the net that trains on every row and records."""
+    net = clone(net)
+    callbacks = net.callbacks
+    if callbacks == "disable":
+        net.set_params(**{f"callbacks__{name}": None for name, _ in net.get_default_callbacks()})
+        callbacks = None
+    callbacks = [callback for callback in callbacks or [] if not isinstance(callback, ForgettingRecorder)]
+    net.set_params(
+        # The recorder comes first, since a callback that stops the training leaves those behind it out.
+        callbacks=[("forgetting", recorder), *callbacks, ("complete_epochs", complete)],
+        train_split=_without_split(net.train_split),
+        warm_start=False,
+        verbose=0,
+    )
+    if net.train_split is None:
+        _check_monitors(callbacks)
+    if net.dataset is skorch.dataset.Dataset:
+        net.dataset = partial(make_batches, net)
+    return net
+
+
+def _tidy(net, recorder, complete):
+    """Take out of a trained net what recording put into it."""
+    ours = (recorder, complete)
+    net.callbacks = [entry for entry in net.callbacks if not (isinstance(entry, tuple) and entry[1] in ours)]
+    net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if callback not in ours]
+    if isinstance(net.dataset, partial) and net.dataset.func is make_batches:
+        net.dataset = skorch.dataset.Dataset
+
+
+def _without_split(train_split):
+    """Return a `train_split` that holds no row out; a validation set of its own stays."""
+    if train_split is None or isinstance(train_split, skorch.dataset.ValidSplit):
+        return None
+
+    return _KeepRows(train_split)
+
+
+class _KeepRows:
+    """Use the validation set of a `train_split` only if it leaves the training set whole."""
+
+    def __init__(self, train_split):
+        self.train_split = train_split
+
+    def __call__(self, dataset, y=None, **kwargs):
+        train, valid = self.train_split(dataset, y, **kwargs)
+        return (train, valid) if train is dataset else (dataset, None)
+
+
+def _check_monitors(callbacks):
+    for entry in callbacks:
+        callback = entry[1] if isinstance(entry, tuple) else entry
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("valid"):
+            raise ValueError(
+                f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, so "
+                "that there is no validation set. Monitor 'train_loss' instead, or give the net a validation set of its own "
+                "with train_split=skorch.helper.predefined_split(...)."
+            )
+
+
+def _stopped_early(net):
+    return any(
+        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience for _, callback in net.callbacks_
+    )

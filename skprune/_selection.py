@@ -1,0 +1,221 @@
+"""From scores to row numbers."""
+
+import math
+import numbers
+import warnings
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skprune._scores import as_scores
+
+NEVER_LEARNED = ("drop", "count", "max")
+TIE_BREAKS = ("margin", "random")
+
+
+class PruningWarning(UserWarning):
+    """What is kept is not what was probably meant."""
+
+
+def select_rows(
+    scores,
+    k,
+    *,
+    y=None,
+    strategy="most_forgotten",
+    never_learned="drop",
+    tie_break="margin",
+    balance=False,
+    random_state=None,
+):
+    """Choose the rows to keep by their forgetting scores.
+
+    Parameters
+    ----------
+    scores : ForgettingScores or array-like of shape (n_rows,)
+        An array holds numbers that are larger for rows more often forgotten. Its ties are broken at random,
+        since it says nothing of margins.
+    k : float in (0, 1] or int >= 1
+        How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
+    y : array-like of shape (n_rows,), default=None
+        Class labels, needed if `balance`.
+    strategy : {"most_forgotten", "least_forgotten", "random"} or callable, default="most_forgotten"
+        Which rows are kept first. A callable ``(scores: ForgettingScores, n_keep: int, rng:
+        numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    never_learned : {"drop", "count", "max"}, default="drop"
+        Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
+        events, which are none (`"count"`), or as forgotten at every presentation (`"max"`), as in [1]_.
+    tie_break : {"margin", "random"}, default="margin"
+        How rows with equal counts rank: by mean margin, the smallest first where the most forgotten are kept
+        and the largest first where the least forgotten are, or by a draw. Rows that are equal in both are
+        drawn from at random.
+    balance : bool, default=False
+        Keep the same share of every class. The total stays exact: what is left after rounding down goes to the
+        classes with the largest remainders.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_keep,), int64
+        Row numbers, ascending.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, `y` is missing or of another length, or a callable returns
+        something else than `n_keep` different row numbers.
+
+    Warns
+    -----
+    PruningWarning
+        If `k` is a number larger than that of the rows, which keeps them all.
+
+    See Also
+    --------
+    ForgettingSelector : Computes the scores and calls this function.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> from skprune import select_rows
+    >>> select_rows([0, 3, 1, 2], k=2)
+    array([1, 3])
+    >>> select_rows([0, 3, 1, 2], k=0.25, strategy="least_forgotten")
+    array([0])
+    """
+    check_selection(k, strategy, never_learned, tie_break, balance)
+    scores = as_scores(scores)
+    n_keep = count_kept(k, len(scores))
+    rng = np.random.default_rng(check_random_state(random_state).randint(2**32, dtype=np.uint32))
+    choose = strategy if callable(strategy) else _ranking(strategy, never_learned, tie_break)
+    if not balance:
+        return np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
+
+    kept = []
+    for rows, n_class in _class_shares(y, n_keep, len(scores)):
+        chosen = choose(scores.take(rows), n_class, rng)
+        kept.append(rows[_checked(chosen, n_class, len(rows), strategy)])
+    return np.sort(np.concatenate(kept))
+
+
+def forgetting_counts(scores, never_learned):
+    """Return the events of `scores`, with never-learned rows as forgotten at every presentation if `"max"`."""
+    if never_learned != "max":
+        return scores.events
+    return np.where(scores.never_learned, scores.presentations, scores.events)
+
+
+def count_kept(k, n_rows):
+    """Return how many of `n_rows` rows `k` keeps; warn where that is more than there are."""
+    if not isinstance(k, numbers.Integral):
+        return math.ceil(float(k) * n_rows)
+    if k > n_rows:
+        warnings.warn(
+            f"k={k} is greater than n_samples={n_rows}: all rows are kept. A float, such as k=0.5, keeps a share.",
+            PruningWarning,
+            stacklevel=3,
+        )
+    return min(int(k), n_rows)
+
+
+def check_selection(k, strategy, never_learned, tie_break, balance):
+    """Raise a ValueError if one of the parameters that select rows is out of its range."""
+    forms = "a float in (0, 1], the share of the rows to keep (1.0 is all), or an int >= 1, their number (1 is one row)"
+    is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < k <= 1
+    is_number = isinstance(k, numbers.Integral) and not isinstance(k, (bool, np.bool_)) and k >= 1
+    if not (is_share or is_number):
+        raise ValueError(f"k must be {forms}; got {k!r}.")
+    if not callable(strategy):
+        check_choice("strategy", strategy, tuple(_STRATEGIES), " or a callable")
+    check_choice("never_learned", never_learned, NEVER_LEARNED)
+    check_choice("tie_break", tie_break, TIE_BREAKS)
+    check_choice("balance", balance, (True, False))
+
+
+def check_choice(name, value, choices, otherwise=""):
+    """Raise a ValueError if `value` is not one of `choices`."""
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}{otherwise}; got {value!r}.")
+
+
+def _ranking(strategy, never_learned, tie_break):
+    """Return ``(scores, n_keep, rng) -> row numbers`` for a strategy given by its name."""
+
+    def choose(scores, n_keep, rng):
+        keys = _STRATEGIES[strategy](scores, never_learned, tie_break)
+        # Drawn for every row whatever n_keep is, so that a smaller k keeps a part of what a larger one does.
+        return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
+
+    return choose
+
+
+def _most_forgotten(scores, never_learned, tie_break):
+    return _by_count(scores, never_learned, tie_break, sign=-1)
+
+
+def _least_forgotten(scores, never_learned, tie_break):
+    return _by_count(scores, never_learned, tie_break, sign=1)
+
+
+def _by_count(scores, never_learned, tie_break, sign):
+    """Return sort keys, the first the most important, whose smallest rows are kept first."""
+    keys = [scores.never_learned] if never_learned == "drop" else []
+    keys.append(sign * forgetting_counts(scores, never_learned))
+    if tie_break == "margin":
+        keys.append(-sign * np.nan_to_num(scores.margins))
+    return keys
+
+
+def _random(scores, never_learned, tie_break):
+    return []
+
+
+_STRATEGIES = {"most_forgotten": _most_forgotten, "least_forgotten": _least_forgotten, "random": _random}
+
+
+def _smallest(n_keep, keys, rows):
+    """Return the `n_keep` of `rows` that come first by `keys`, looking at a key only where those before it tie."""
+    if n_keep == 0 or n_keep == len(rows):
+        return rows[:n_keep]
+    if not keys:
+        return rows[:n_keep]
+    key = keys[0][rows]
+    border = np.partition(key, n_keep - 1)[n_keep - 1]
+    sure, tied = rows[key < border], rows[key == border]
+    return np.concatenate([sure, _smallest(n_keep - len(sure), keys[1:], tied)])
+
+
+def _class_shares(y, n_keep, n_rows):
+    """Yield the rows of each class and how many of them to keep, by the method of largest remainders."""
+    if y is None:
+        raise ValueError("balance=True keeps the same share of every class and needs the labels y; got y=None.")
+    y = np.asarray(y)
+    if y.shape != (n_rows,):
+        raise ValueError(f"y must have one label a row, {n_rows} here; got the shape {y.shape}.")
+    _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    shares, remainders = np.divmod(n_keep * sizes, n_rows)
+    largest = np.argsort(-remainders, kind="stable")
+    shares[largest[: n_keep - shares.sum()]] += 1
+    rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
+    yield from zip(rows_by_class, shares, strict=True)
+
+
+def _checked(rows, n_keep, n_rows, strategy):
+    """Return what a strategy chose, or say what is wrong with it; only a callable can be wrong."""
+    if not callable(strategy):
+        return rows
+    rows = np.asarray(rows)
+    is_numbers = rows.ndim == 1 and (rows.dtype.kind in "iu" or len(rows) == 0)
+    if not (is_numbers and len(rows) == n_keep == len(np.unique(rows))):
+        raise ValueError(
+            f"The strategy {strategy!r} must return {n_keep} different row numbers, got an array of shape {rows.shape} "
+            f"and dtype {rows.dtype} with {len(np.unique(rows))} different values. Of a mask take np.flatnonzero."
+        )
+    if n_keep and (rows.min() < 0 or rows.max() >= n_rows):
+        raise ValueError(f"The strategy {strategy!r} must return row numbers from 0 to {n_rows - 1}, got {rows}.")
+    return rows.astype(np.int64)

@@ -1,0 +1,367 @@
+"""ForgettingSelector: parameters in, kept rows out."""
+
+import numbers
+import time
+
+import numpy as np
+from scipy import sparse
+from skorch import NeuralNetClassifier
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from skprune._default_net import make_default_net
+from skprune._rows import count_rows, take_rows
+from skprune._scores import as_scores
+from skprune._scoring import score_runs
+from skprune._selection import check_choice, check_selection, count_kept, forgetting_counts, select_rows
+
+
+class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Keep the training rows that a neural net forgets most often while it learns.
+
+    A scoring net is trained on all rows. A forgetting event of a row is a presentation at which the net predicts
+    it wrongly after having predicted it correctly at the one before [1]_. Rows that are never forgotten can
+    often be dropped without loss. `k`, `strategy`, `balance`, `never_learned` and `tie_break` are read when
+    rows are selected, so that a fitted selector takes new ones by ``set_params`` without training.
+
+    Parameters
+    ----------
+    estimator : NeuralNetClassifier, default=None
+        The scoring net, a skorch `NeuralNetClassifier` or subclass. It is cloned and never changed, and trained
+        on every row: its own validation split is off unless that is a predefined set. None takes a small
+        multilayer perceptron that standardises its input, for two-dimensional numeric `X`.
+    k : float in (0, 1] or int >= 1, default=0.5
+        How much to keep: a float is a share, ``ceil(k * n_samples)`` rows, an int a number of rows. 1 is one
+        row, 1.0 all of them.
+    strategy : {"most_forgotten", "least_forgotten", "random"} or callable, default="most_forgotten"
+        Which rows are kept first. A callable ``(scores: ForgettingScores, n_keep: int, rng:
+        numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    never_learned : {"drop", "count", "max"}, default="drop"
+        Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
+        events, which are none (`"count"`), or as forgotten once an epoch (`"max"`), as in [1]_.
+    tie_break : {"margin", "random"}, default="margin"
+        How rows with equal counts rank: by mean margin, the smallest first where the most forgotten are kept,
+        or by a seeded draw. Never by position.
+    balance : bool, default=False
+        Keep the same share of every class; the total is still exact.
+    record : {"batch", "epoch"}, default="batch"
+        ``"batch"`` uses the predictions that training makes anyway, before each update, at no extra forward
+        pass. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
+    n_runs : int, default=1
+        Independent runs whose counts are summed; [1]_ uses 5.
+    n_jobs : int, default=None
+        Runs at the same time, through joblib and whatever backend it is set to.
+    memory : joblib.Memory, str or path-like, default=None
+        Where scored runs are stored, under net, data, seed and `record`, so that no search over the parameters
+        that select rows trains twice. Without a `random_state` any stored run of the same net and data
+        serves. The net's classes enter by name: empty the folder after changing the code of a module. Stored
+        runs are pickles; use only folders that you trust.
+    random_state : int, RandomState instance or None, default=None
+        Seed of trainings and draws. With an int, a fit repeats bit for bit.
+    verbose : int, default=0
+        1 prints a line of summary after training.
+
+    Attributes
+    ----------
+    forgetting_scores_ : ndarray of shape (n_samples,), int64
+        Forgetting events summed over runs, with `never_learned` applied; or the scores that `fit` was given.
+    margins_ : ndarray of shape (n_samples,), float64
+        Probability of a row's own class minus the largest other one, averaged over presentations and runs, in
+        [-1, 1]. Below 0 the net disagrees with the label on average. nan for given scores without margins.
+    never_learned_ : ndarray of shape (n_samples,), bool
+        Rows that were predicted correctly in no run.
+    first_learned_ : ndarray of shape (n_samples,), float64
+        Epoch, counted from 1, of the first correct prediction, averaged over the runs with one; nan where
+        never.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_features_in_ : int
+        Number of features, where `X` is two-dimensional.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features, where `X` has them and all are strings.
+    estimator_ : NeuralNetClassifier
+        The trained scoring net of the last run; it predicts class numbers, positions in `classes_`. Not there
+        after a fit with given scores.
+    n_epochs_ : int
+        Number of epochs of the last run. Not there after a fit with given scores.
+
+    See Also
+    --------
+    Pipeline : Applies the selection to X, y and weights while fitting, and not while predicting.
+    select_rows : The selection by itself.
+    ForgettingRecorder : The recording by itself.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skprune import ForgettingSelector
+    >>> X, y = load_iris(return_X_y=True)
+    >>> selector = ForgettingSelector(k=0.2, random_state=0)
+    >>> X_kept, y_kept = selector.fit_resample(X, y)
+    >>> X_kept.shape
+    (30, 4)
+    >>> selector.set_params(k=10).transform(X).shape
+    (10, 4)
+    """
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        k=0.5,
+        strategy="most_forgotten",
+        never_learned="drop",
+        tie_break="margin",
+        balance=False,
+        record="batch",
+        n_runs=1,
+        n_jobs=None,
+        memory=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.k = k
+        self.strategy = strategy
+        self.never_learned = never_learned
+        self.tie_break = tie_break
+        self.balance = balance
+        self.record = record
+        self.n_runs = n_runs
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y=None, forgetting_scores=None):
+        """Train the scoring net and record what it forgets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list} with n_samples rows
+            Training rows; whatever the scoring net takes. Floating features are cast to the net's dtype, and
+            integer ones too unless the net looks them up in an embedding.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+        forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
+            Scores computed elsewhere. Nothing is trained then.
+
+        Returns
+        -------
+        self : ForgettingSelector
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, `X`, `y` and scores differ in length, `y` is missing, continuous
+            or of one class, or the net's loss becomes nan.
+        KeyboardInterrupt
+            If the training is interrupted. The selector is not fitted then.
+        """
+        vars(self).pop("_scores", None)
+        self._check_parameters()
+        y = self._check_y(y)
+        X = self._check_X(X, y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
+            )
+        random_state = check_random_state(self.random_state)
+        selection_seed, *seeds = random_state.randint(2**31, size=1 + self.n_runs)
+        if forgetting_scores is None:
+            scores = self._train(X, codes.astype(np.int64), seeds)
+        else:
+            scores = self._given(forgetting_scores, len(codes))
+        self._codes, self._selection_seed = codes, int(selection_seed)
+        self._scores = scores
+        return self
+
+    def transform(self, X):
+        """Return the kept rows.
+
+        Parameters
+        ----------
+        X : container with n_samples rows
+            The fitted rows, in their order, in any representation.
+
+        Returns
+        -------
+        X_kept : same type as `X`
+            The kept rows in their original order.
+
+        Raises
+        ------
+        ValueError
+            If `X` has another number of rows than the fitted one, or of features where both are two-dimensional.
+        """
+        check_is_fitted(self)
+        n_rows = count_rows(X)
+        if n_rows != len(self._scores):
+            raise ValueError(
+                f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
+                "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
+                "predicting, make the selector a step of skprune.Pipeline."
+            )
+        if _is_matrix(X) and hasattr(self, "n_features_in_"):
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return take_rows(X, self._selected())
+
+    def fit_resample(self, X, y, forgetting_scores=None):
+        """Fit and return the kept rows with their labels.
+
+        Parameters
+        ----------
+        X, y, forgetting_scores : as in :meth:`fit`
+
+        Returns
+        -------
+        X_kept : same type as `X`
+        y_kept : same type as `y`
+        """
+        rows = self.fit(X, y, forgetting_scores=forgetting_scores)._selected()
+        return take_rows(X, rows), take_rows(y, rows)
+
+    def get_support(self, indices=False):
+        """Return which rows are kept.
+
+        Parameters
+        ----------
+        indices : bool, default=False
+            Return row numbers instead of a mask.
+
+        Returns
+        -------
+        support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
+            Row numbers are ascending.
+        """
+        check_is_fitted(self)
+        rows = self._selected()
+        if indices:
+            return rows
+        mask = np.zeros(len(self._scores), dtype=bool)
+        mask[rows] = True
+        return mask
+
+    @property
+    def forgetting_scores_(self):
+        check_is_fitted(self)
+        return forgetting_counts(self._scores, self.never_learned)
+
+    @property
+    def margins_(self):
+        check_is_fitted(self)
+        return self._scores.margins
+
+    @property
+    def never_learned_(self):
+        check_is_fitted(self)
+        return self._scores.never_learned
+
+    @property
+    def first_learned_(self):
+        check_is_fitted(self)
+        return self._scores.first_learned
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_scores")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_parameters(self):
+        check_selection(self.k, self.strategy, self.never_learned, self.tie_break, self.balance)
+        check_choice("record", self.record, ("batch", "epoch"))
+        if isinstance(self.n_runs, bool) or not isinstance(self.n_runs, numbers.Integral) or self.n_runs < 1:
+            raise ValueError(f"n_runs must be an int >= 1; got {self.n_runs!r}.")
+        if self.estimator is not None and not isinstance(self.estimator, NeuralNetClassifier):
+            raise TypeError(
+                "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
+                f"{self.estimator!r}. Any classifier can use the kept rows: make it the step behind the selector."
+            )
+
+    def _check_y(self, y):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. "
+                "Whether a row is forgotten depends on its label."
+            )
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        return y
+
+    def _check_X(self, X, y):
+        if self.estimator is None:
+            X = validate_data(self, X, accept_sparse="csr", ensure_min_samples=2)
+        elif _is_matrix(X):
+            validate_data(self, X, skip_check_array=True)
+        else:
+            vars(self).pop("n_features_in_", None)
+            vars(self).pop("feature_names_in_", None)
+        if count_rows(X) != len(y):
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[count_rows(X), len(y)]}")
+        return X
+
+    def _given(self, forgetting_scores, n_rows):
+        scores = as_scores(forgetting_scores)
+        if len(scores) != n_rows:
+            raise ValueError(
+                f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
+                "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
+            )
+        vars(self).pop("estimator_", None)
+        vars(self).pop("n_epochs_", None)
+        return scores
+
+    def _train(self, X, y, seeds):
+        start = time.perf_counter()
+        net = make_default_net(X, len(self.classes_)) if self.estimator is None else self.estimator
+        scores, self.estimator_, self.n_epochs_ = score_runs(
+            net,
+            X,
+            y,
+            record=self.record,
+            seeds=seeds,
+            any_seed=self.random_state is None,
+            n_jobs=self.n_jobs,
+            memory=self.memory,
+        )
+        if self.verbose:
+            self._print_summary(scores, time.perf_counter() - start)
+        return scores
+
+    def _selected(self):
+        return select_rows(
+            self._scores,
+            self.k,
+            y=self._codes,
+            strategy=self.strategy,
+            never_learned=self.never_learned,
+            tie_break=self.tie_break,
+            balance=self.balance,
+            random_state=self._selection_seed,
+        )
+
+    def _print_summary(self, scores, seconds):
+        print(
+            f"[{type(self).__name__}] {len(scores)} rows, {scores.n_runs} x {self.n_epochs_} epochs, {seconds:.1f} s: "
+            f"{(scores.events > 0).mean():.1%} ever forgotten, {scores.never_learned.mean():.1%} never learned, "
+            f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
+        )
+
+
+def _is_matrix(X):
+    """Tell whether `X` is two-dimensional, as a list of lists of numbers is."""
+    if isinstance(X, list):
+        return len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray)) and np.ndim(X[0]) == 1
+    return len(getattr(X, "shape", ())) == 2
