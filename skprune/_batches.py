@@ -94,9 +94,8 @@ def _batchable(X):
     if isinstance(X, torch.Tensor):
         return X.detach()
     if sparse.issparse(X):
-        X = X.tocsr()
-    else:
-        X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+        return X.tocsr()
+    X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
     if X.dtype.kind not in "biuf":
         raise ValueError(
             f"The scoring net computes with numbers, got features of dtype {X.dtype}. Encode them in a step before, "

@@ -17,12 +17,13 @@ def _selects(step):
 
 
 def _last_step_selects(self):
-    return _selects(self.steps[-1][1])
+    return len(self.steps) > 0 and _selects(self.steps[-1][1])
 
 
 def _last_step_has(name):
     def check(self):
-        getattr(self.steps[-1][1], name)  # its AttributeError is the cause of ours
+        last = self.steps[-1][1]
+        getattr("passthrough" if last is None else last, name)  # its AttributeError is the cause of ours
         return True
 
     return check
@@ -121,6 +122,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
     (150,)
     """
 
+    steps: list
+
     @_documented_as_inherited
     def fit(self, X, y=None, **params):
         return self._fit_steps("fit", X, y, params)
@@ -180,7 +183,9 @@ class Pipeline(sklearn.pipeline.Pipeline):
     @property
     def sample_indices_(self):
         if not _last_step_selects(self):
-            raise AttributeError(f"'{type(self).__name__}' has no attribute 'sample_indices_': its last step keeps all rows")
+            raise AttributeError(
+                f"'{type(self).__name__}' has no attribute 'sample_indices_': its last step keeps all rows"
+            )
         rows = None
         for _, step in self.steps:
             if _selects(step):

@@ -78,7 +78,7 @@ class ForgettingRecorder(Callback):
 
     def initialize(self):
         """Forget what was recorded."""
-        vars(self).pop("scores_", None)
+        self.__dict__.pop("scores_", None)
         self.n_epochs_ = 0
         return self
 
@@ -254,7 +254,9 @@ class _NumberedLoader:
         self.loader = iterator(numbered, **kwargs)
         self.targets = None
         if isinstance(self.loader, DataLoader):
-            numbered.whole_batches = self.loader.collate_fn is default_collate and hasattr(_whole(dataset), "take_batch")
+            numbered.whole_batches = self.loader.collate_fn is default_collate and hasattr(
+                _whole(dataset), "take_batch"
+            )
             self.loader.collate_fn = partial(_collate_numbered, self.loader.collate_fn)
         else:
             self.targets = torch.as_tensor(_targets(_whole(dataset)))
@@ -330,7 +332,29 @@ def _collate_numbered(collate, samples):
         rows, batch = samples
         return torch.as_tensor(rows), batch if torch.is_tensor(rows) else collate(batch)
     rows, samples = zip(*samples, strict=True)
-    return torch.tensor(rows), collate(list(samples))
+    rows, batch = torch.tensor(rows), collate(list(samples))
+    if collate is default_collate:
+        return rows, batch
+    return rows[_order(collate, samples, batch)], batch
+
+
+def _order(collate, samples, batch):
+    """Return which of the samples became which row of the batch, for a collate_fn that may sort them."""
+    try:
+        _, order = collate([(X, position) for position, (X, _) in enumerate(samples)])
+        order = torch.as_tensor(order)
+    except Exception:  # it may do with targets what it likes, and then must keep the order
+        order = None
+    in_order = torch.arange(len(samples))
+    if order is not None and order.shape == in_order.shape and torch.equal(order.sort().values, in_order):
+        return order
+    targets = [y for _, y in samples]
+    if not torch.equal(torch.as_tensor(batch[1]), torch.as_tensor(targets)):
+        raise ValueError(
+            "The collate_fn changes targets or their order, so that its batches can't be matched to rows. "
+            "Let it return X and y with one entry a sample, in the order of the samples."
+        )
+    return in_order
 
 
 def _targets(dataset):

@@ -1,6 +1,6 @@
 """Length and row indexing of every container that scikit-learn users hold their data in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 
 import numpy as np
@@ -27,22 +27,20 @@ def count_rows(X):
     TypeError
         If `X` has no length.
     """
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not sparse.issparse(X):
         lengths = {key: count_rows(values) for key, values in X.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(
-                f"A dict of arrays needs one entry a row in every value, got the lengths {lengths}."
-            )
+            raise ValueError(f"A dict of arrays needs one entry a row in every value, got the lengths {lengths}.")
         return next(iter(lengths.values()))
     shape = getattr(X, "shape", None)
     if isinstance(shape, tuple):
         if not shape:
             raise TypeError(f"Expected rows, got a scalar of type {type(X).__name__}.")
         return int(shape[0])
+    if not hasattr(X, "__len__") and hasattr(X, "__array__"):
+        return count_rows(np.asarray(X))
     if not hasattr(X, "__len__"):
-        raise TypeError(
-            f"Expected a container with one entry a row, got {type(X).__name__}, which has no length."
-        )
+        raise TypeError(f"Expected a container with one entry a row, got {type(X).__name__}, which has no length.")
     return len(X)
 
 
@@ -60,12 +58,13 @@ def take_rows(X, rows):
     X_kept : same type as `X`
         A pandas object keeps its index, a sparse matrix its format.
     """
+    if sparse.issparse(X):  # before mappings, since a dok matrix is one
+        return X.tocsr()[rows].asformat(X.format)
     if isinstance(X, Mapping):
-        return type(X)({key: take_rows(values, rows) for key, values in X.items()})
+        make: Callable = type(X)
+        return make({key: take_rows(values, rows) for key, values in X.items()})
     if hasattr(X, "iloc"):
         return X.iloc[rows]
-    if sparse.issparse(X):
-        return X.tocsr()[rows].asformat(X.format)
     if isinstance(X, torch.Tensor):
         return X[torch.as_tensor(rows, device=X.device)]
     if hasattr(X, "select") and hasattr(X, "column_names"):  # datasets.Dataset

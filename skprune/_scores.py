@@ -223,7 +223,7 @@ class ForgettingScores:
         else:
             state = self._columns
         with open(file, "wb") as stream:
-            np.savez_compressed(stream, n_runs=self.n_runs, **state)
+            np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)  # type: ignore[arg-type]  # arrays, no flags
 
     @classmethod
     def load(cls, file):
@@ -244,7 +244,7 @@ class ForgettingScores:
             If the file holds anything else.
         """
         try:
-            with np.load(file, allow_pickle=False) as archive:
+            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 arrays = dict(archive)
             return cls._from_arrays(arrays)
         except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:

@@ -12,10 +12,10 @@ import numpy as np
 import skorch.dataset
 import torch
 from filelock import FileLock
-from skorch.callbacks import Callback, EarlyStopping
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
+from skorch.callbacks import Callback, EarlyStopping
 
 from skprune._batches import make_batches
 from skprune._recorder import ForgettingRecorder
@@ -57,7 +57,9 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         jobs = [delayed(_train)(net, X, y, record, seed) for seed in seeds]
     else:
         names = [("any seed", run) if any_seed else seed for run, seed in enumerate(seeds)]
-        jobs = [delayed(_recall)(memory, name, net, X, y, record, seed) for name, seed in zip(names, seeds, strict=True)]
+        jobs = [
+            delayed(_recall)(memory, name, net, X, y, record, seed) for name, seed in zip(names, seeds, strict=True)
+        ]
     scores, nets, n_epochs = zip(*Parallel(n_jobs=n_jobs if len(jobs) > 1 else None)(jobs), strict=True)
     return reduce(add, scores), nets[-1], n_epochs[-1]
 

@@ -126,15 +126,15 @@ def count_kept(k, n_rows):
 def check_selection(k, strategy, never_learned, tie_break, balance):
     """Raise a ValueError if one of the parameters that select rows is out of its range."""
     forms = "a float in (0, 1], the share of the rows to keep (1.0 is all), or an int >= 1, their number (1 is one row)"
-    is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < k <= 1
-    is_number = isinstance(k, numbers.Integral) and not isinstance(k, (bool, np.bool_)) and k >= 1
+    is_number = isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) >= 1
+    is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < float(k) <= 1
     if not (is_share or is_number):
         raise ValueError(f"k must be {forms}; got {k!r}.")
     if not callable(strategy):
         check_choice("strategy", strategy, tuple(_STRATEGIES), " or a callable")
     check_choice("never_learned", never_learned, NEVER_LEARNED)
     check_choice("tie_break", tie_break, TIE_BREAKS)
-    check_choice("balance", balance, (True, False))
+    check_choice("balance", bool(balance) if isinstance(balance, np.bool_) else balance, (True, False))
 
 
 def check_choice(name, value, choices, otherwise=""):

@@ -4,18 +4,17 @@ import numbers
 import time
 
 import numpy as np
-from scipy import sparse
-from skorch import NeuralNetClassifier
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from skorch import NeuralNetClassifier
 
 from skprune._default_net import make_default_net
 from skprune._rows import count_rows, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
-from skprune._selection import check_choice, check_selection, count_kept, forgetting_counts, select_rows
+from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
 
 
 class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -165,7 +164,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         KeyboardInterrupt
             If the training is interrupted. The selector is not fitted then.
         """
-        vars(self).pop("_scores", None)
+        self.__dict__.pop("_scores", None)
         self._check_parameters()
         y = self._check_y(y)
         X = self._check_X(X, y)
@@ -208,10 +207,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
                 "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
-                "predicting, make the selector a step of skprune.Pipeline."
+                "predicting, make the selector a step of skprune.Pipeline. If X is a single row, "
+                "Reshape your data with X.reshape(1, -1)."
             )
         if _is_matrix(X) and hasattr(self, "n_features_in_"):
             validate_data(self, X, reset=False, skip_check_array=True)
+            if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
+                assert_all_finite(X, input_name="X")  # as in fit
         return take_rows(X, self._selected())
 
     def fit_resample(self, X, y, forgetting_scores=None):
@@ -306,8 +308,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         elif _is_matrix(X):
             validate_data(self, X, skip_check_array=True)
         else:
-            vars(self).pop("n_features_in_", None)
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("n_features_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
         if count_rows(X) != len(y):
             raise ValueError(f"Found input variables with inconsistent numbers of samples: {[count_rows(X), len(y)]}")
         return X
@@ -319,8 +321,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
                 "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
             )
-        vars(self).pop("estimator_", None)
-        vars(self).pop("n_epochs_", None)
+        self.__dict__.pop("estimator_", None)
+        self.__dict__.pop("n_epochs_", None)
         return scores
 
     def _train(self, X, y, seeds):

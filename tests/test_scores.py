@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from skprune import ForgettingScores
+from skprune._scores import as_scores
+
+
+def record(history, margins=None, batch_size=3, seed=0):
+    """Present a (n_presentations, n_rows) history of 0 and 1 in shuffled batches."""
+    n_rows = history.shape[1]
+    margins = np.zeros(history.shape) if margins is None else margins
+    scores = ForgettingScores(n_rows)
+    rng = np.random.default_rng(seed)
+    for correct, margin in zip(history, margins, strict=True):
+        order = rng.permutation(n_rows)
+        for start in range(0, n_rows, batch_size):
+            rows = order[start : start + batch_size]
+            scores.update(rows, correct[rows], margin[rows])
+    return scores
+
+
+def count_events(outcomes):
+    return sum(before and not after for before, after in zip(outcomes[:-1], outcomes[1:], strict=True))
+
+
+histories = st.tuples(st.integers(1, 8), st.integers(1, 7)).flatmap(lambda shape: arrays(bool, shape))
+
+
+@given(histories, st.integers(1, 8), st.integers(0, 100))
+def test_counts_of_any_history(history, batch_size, seed):
+    margins = np.random.default_rng(seed).uniform(-1, 1, history.shape)
+    scores = record(history, margins, batch_size, seed)
+    for row in range(history.shape[1]):
+        outcomes = history[:, row].tolist()
+        assert scores.events[row] == count_events(outcomes)
+        assert scores.never_learned[row] == (not any(outcomes))
+        first = outcomes.index(True) + 1 if any(outcomes) else np.nan
+        np.testing.assert_equal(scores.first_learned[row], float(first))
+    np.testing.assert_array_equal(scores.presentations, len(history))
+    np.testing.assert_allclose(scores.margins, margins.mean(0))
+
+
+def test_hand_computed():
+    scores = record(np.array([[1, 0, 0, 1], [0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]], dtype=bool))
+    assert scores.events.tolist() == [2, 1, 0, 0]
+    assert scores.first_learned.tolist()[:2] == [1.0, 2.0]
+    assert np.isnan(scores.first_learned[2])
+    assert scores.never_learned.tolist() == [False, False, True, False]
+    assert (scores.events.dtype, scores.presentations.dtype) == (np.int64, np.int64)
+    assert (scores.margins.dtype, scores.first_learned.dtype) == (np.float64, np.float64)
+    assert scores.never_learned.dtype == bool
+
+
+def test_rows_without_presentations():
+    scores = ForgettingScores(2)
+    scores.update([1], [True], [0.5])
+    assert scores.presentations.tolist() == [0, 1]
+    np.testing.assert_equal(scores.margins, [np.nan, 0.5])
+    assert scores.never_learned.tolist() == [True, False]
+
+
+def test_state_is_20_bytes_a_row():
+    scores = record(np.ones((50, 10), dtype=bool))
+    tensors = [scores._counts, scores._margin_sum]
+    assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 20 * 10
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=4), st.integers(1, 5), st.integers(0, 1000))
+def test_merging_runs(epochs, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    runs = [rng.random((n + 1, n_rows)) < 0.4 for n in epochs]
+    margins = [rng.uniform(-1, 1, run.shape) for run in runs]
+    scores = [record(run, margin) for run, margin in zip(runs, margins, strict=True)]
+    merged = sum(scores[1:], start=scores[0])
+    assert merged.n_runs == len(runs)
+    np.testing.assert_array_equal(
+        merged.events, [sum(count_events(run[:, row].tolist()) for run in runs) for row in range(n_rows)]
+    )
+    np.testing.assert_array_equal(merged.presentations, sum(len(run) for run in runs))
+    np.testing.assert_allclose(merged.margins, np.mean([margin.mean(0) for margin in margins], axis=0))
+    for row in range(n_rows):
+        firsts = [run[:, row].tolist().index(True) + 1 for run in runs if run[:, row].any()]
+        assert merged.never_learned[row] == (not firsts)
+        np.testing.assert_allclose(merged.first_learned[row], np.mean(firsts) if firsts else np.nan)
+
+
+def test_merging_is_associative():
+    rng = np.random.default_rng(0)
+    a, b, c = (record(rng.random((5, 6)) < 0.5, rng.uniform(-1, 1, (5, 6))) for _ in range(3))
+    left, right = (a + b) + c, a + (b + c)
+    for name in ("events", "margins", "first_learned", "never_learned", "presentations"):
+        np.testing.assert_allclose(getattr(left, name), getattr(right, name))
+
+
+def test_merging_other_rows_is_an_error():
+    with pytest.raises(ValueError, match="scores of 2 and of 3 rows"):
+        ForgettingScores(2) + ForgettingScores(3)
+    with pytest.raises(TypeError):
+        ForgettingScores(2) + 1
+
+
+def test_merged_scores_take_no_presentations():
+    merged = ForgettingScores(2) + ForgettingScores(2)
+    with pytest.raises(ValueError, match="sum of runs"):
+        merged.update([0], [True], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([0, 0], "Row 0 is given twice"), ([0, 3], "Row 3 does not exist"), ([-1, 0], "Row -1 does not exist")],
+)
+def test_bad_rows(rows, message):
+    scores = ForgettingScores(3)
+    with pytest.raises(ValueError, match=message):
+        scores.update(rows, [True, True], [0.0, 0.0])
+    assert scores.presentations.sum() == 0
+
+
+def test_lengths_that_differ():
+    with pytest.raises(ValueError, match=r"shapes \(2,\), \(1,\) and \(2,\)"):
+        ForgettingScores(3).update([0, 1], [True], [0.0, 0.0])
+
+
+def test_an_empty_batch_changes_nothing():
+    scores = ForgettingScores(3)
+    scores.update([], [], [])
+    assert scores.presentations.sum() == 0
+
+
+@given(histories)
+def test_save_and_load(tmp_path_factory, history):
+    path = tmp_path_factory.mktemp("scores") / "scores"
+    half = len(history) // 2
+    scores = record(history[:half])
+    scores.save(path)
+    loaded = ForgettingScores.load(path)
+    # What was loaded goes on as if nothing had happened.
+    for correct in history[half:]:
+        loaded.update(np.arange(len(correct)), correct, np.zeros(len(correct)))
+    expected = record(history)
+    for name in ("events", "margins", "first_learned", "never_learned", "presentations"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(expected, name))
+
+
+def test_save_and_load_merged(tmp_path):
+    merged = record(np.eye(4, dtype=bool)) + record(np.eye(4, dtype=bool)[::-1])
+    merged.save(tmp_path / "merged.npz")
+    loaded = ForgettingScores.load(tmp_path / "merged.npz")
+    assert (loaded.n_rows, loaded.n_runs) == (4, 2)
+    np.testing.assert_array_equal(loaded.events, merged.events)
+    np.testing.assert_array_equal(loaded.first_learned, merged.first_learned)
+
+
+def test_load_never_unpickles(tmp_path):
+    np.savez(tmp_path / "evil.npz", n_runs=1, counts=np.array([{}], dtype=object), margin_sum=np.zeros(1))
+    with pytest.raises(ValueError, match=r"evil\.npz holds no forgetting scores"):
+        ForgettingScores.load(tmp_path / "evil.npz")
+
+
+def test_load_of_other_files(tmp_path):
+    path = tmp_path / "other.npz"
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="holds no forgetting scores"):
+        ForgettingScores.load(path)
+    np.savez(path, n_runs=1, weights=np.zeros(3))
+    with pytest.raises(ValueError, match=r"it has the arrays \['weights'\]"):
+        ForgettingScores.load(path)
+    np.savez(path, n_runs=1, counts=np.zeros((3, 2), dtype=np.int32), margin_sum=np.zeros(3))
+    with pytest.raises(ValueError, match=r"'counts' has the shape \(3, 2\)"):
+        ForgettingScores.load(path)
+    scores = record(np.eye(4, dtype=bool))
+    scores.save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="holds no forgetting scores"):
+        ForgettingScores.load(path)
+    with pytest.raises(FileNotFoundError):
+        ForgettingScores.load(tmp_path / "nowhere.npz")
+
+
+def test_take():
+    scores = record(np.array([[1, 0, 1], [0, 0, 1]], dtype=bool))
+    taken = scores.take([2, 0])
+    assert taken.events.tolist() == [0, 1]
+    assert len(taken) == 2
+    assert repr(taken) == "ForgettingScores(n_rows=2, n_runs=1)"
+
+
+def test_scores_of_an_array():
+    scores = as_scores([3, 0, 1])
+    assert scores.events.tolist() == [3, 0, 1]
+    assert not scores.never_learned.any()
+    assert np.isnan(scores.margins).all()
+    assert as_scores(scores) is scores
+    assert as_scores([True, False]).events.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("bad", [[[1, 2]], ["a"], [1.0, np.nan], [np.inf]])
+def test_scores_of_a_bad_array(bad):
+    with pytest.raises(ValueError, match="Forgetting scores must be"):
+        as_scores(bad)

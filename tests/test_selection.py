@@ -1,0 +1,198 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skprune import ForgettingScores, PruningWarning, select_rows
+from test_scores import record
+
+STRATEGIES = ["most_forgotten", "least_forgotten", "random"]
+ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
+
+
+def random_scores(n_rows, seed, n_presentations=6):
+    """Scores with many ties of counts, some rows never learned, and distinct margins."""
+    rng = np.random.default_rng(seed)
+    history = rng.random((n_presentations, n_rows)) < rng.choice([0, 0.5, 0.9], n_rows)
+    return record(history, rng.uniform(-1, 1, history.shape))
+
+
+def n_kept(k, n_rows):
+    return min(k, n_rows) if isinstance(k, int) else math.ceil(k * n_rows)
+
+
+def oracle(scores, n_keep, strategy, never_learned):
+    """Sort rows by a tuple; margins are distinct."""
+    sign = -1 if strategy == "most_forgotten" else 1
+
+    def key(row):
+        learned = not scores.never_learned[row]
+        count = scores.presentations[row] if never_learned == "max" and not learned else scores.events[row]
+        return (never_learned == "drop" and not learned, sign * count, -sign * scores.margins[row])
+
+    return sorted(sorted(range(len(scores)), key=key)[:n_keep])
+
+
+@given(st.integers(1, 40), st.integers(0, 500), ks, st.sampled_from(STRATEGIES[:2]), st.sampled_from(["drop", "count", "max"]))
+@pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
+def test_ranking(n_rows, seed, k, strategy, never_learned):
+    scores = random_scores(n_rows, seed)
+    rows = select_rows(scores, k, strategy=strategy, never_learned=never_learned)
+    assert rows.tolist() == oracle(scores, n_kept(k, n_rows), strategy, never_learned)
+    assert rows.dtype == np.int64
+
+
+@given(st.integers(1, 40), st.integers(0, 500), ks, st.sampled_from(STRATEGIES), st.booleans())
+@pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
+def test_exactly_k_rows(n_rows, seed, k, strategy, balance):
+    y = np.random.default_rng(seed).integers(0, 3, n_rows)
+    rows = select_rows(random_scores(n_rows, seed), k, y=y, strategy=strategy, balance=balance, random_state=0)
+    assert len(rows) == len(set(rows)) == n_kept(k, n_rows)
+    assert (np.diff(rows) > 0).all()
+
+
+@given(st.integers(2, 40), st.integers(0, 500), st.sampled_from(STRATEGIES), st.sampled_from(["margin", "random"]), st.data())
+def test_a_smaller_k_keeps_a_part(n_rows, seed, strategy, tie_break, data):
+    smaller, larger = sorted(data.draw(st.lists(st.integers(1, n_rows), min_size=2, max_size=2)))
+    scores = random_scores(n_rows, seed)
+    params = dict(strategy=strategy, tie_break=tie_break, random_state=seed)
+    assert set(select_rows(scores, smaller, **params)) <= set(select_rows(scores, larger, **params))
+
+
+@given(st.integers(1, 40), st.integers(0, 500), st.floats(0.1, 1), st.sampled_from(STRATEGIES[:2]))
+def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
+    scores = random_scores(n_rows, seed)
+    order = np.random.default_rng(seed).permutation(n_rows)
+    kept = select_rows(scores, k, strategy=strategy)
+    kept_of_permuted = select_rows(scores.take(order), k, strategy=strategy)
+    assert set(order[kept_of_permuted]) == set(kept)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0, 1, exclude_min=True), st.sampled_from(STRATEGIES))
+def test_class_shares(y, k, strategy):
+    y = np.array(y)
+    kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, random_state=0)
+    n_keep = math.ceil(k * len(y))
+    assert len(kept) == n_keep
+    for label in set(y.tolist()):
+        # Largest remainders give each class its share, rounded down or up.
+        share = n_keep * np.mean(y == label)
+        assert math.floor(share + 1e-9) <= np.sum(y[kept] == label) <= math.ceil(share - 1e-9)
+
+
+def test_largest_remainders_by_hand():
+    y = np.repeat(["a", "b", "c"], [50, 31, 19])  # shares of 13: 6.5, 4.03, 2.47
+    kept = select_rows(np.zeros(100), 13, y=y, balance=True, random_state=0)
+    assert [np.sum(y[kept] == label) for label in "abc"] == [7, 4, 2]
+
+
+def test_balance_within_classes():
+    scores = np.array([5, 4, 3, 2, 1, 0])
+    y = np.array([0, 0, 0, 1, 1, 1])
+    assert select_rows(scores, 2, y=y, balance=True).tolist() == [0, 3]
+    assert select_rows(scores, 2, y=y, balance=False).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("balance", [False, True])
+def test_equal_rows_are_equally_likely(strategy, balance):
+    y = np.repeat([0, 1], 10)  # sorted by label
+    times_kept = np.zeros(20)
+    for seed in range(400):
+        times_kept[select_rows(np.zeros(20), 0.5, y=y, strategy=strategy, balance=balance, random_state=seed)] += 1
+    # Each is kept 200 times of 400 on average, with a standard deviation of 10.
+    assert times_kept.min() > 150
+    assert times_kept.max() < 250
+
+
+def test_ties_by_draw():
+    history = np.ones((2, 30), dtype=bool)
+    margins = np.tile(np.linspace(-1, 1, 30), (2, 1))
+    scores = record(history, margins)
+    assert select_rows(scores, 10).tolist() == list(range(10))
+    assert select_rows(scores, 10, strategy="least_forgotten").tolist() == list(range(20, 30))
+    draws = {tuple(select_rows(scores, 10, tie_break="random", random_state=seed)) for seed in range(5)}
+    assert len(draws) == 5
+    again = select_rows(scores, 10, tie_break="random", random_state=3)
+    assert tuple(again) == tuple(select_rows(scores, 10, tie_break="random", random_state=3))
+
+
+@pytest.mark.parametrize(
+    ("never_learned", "strategy", "expected"),
+    [
+        ("drop", "most_forgotten", [1, 3]),
+        ("count", "most_forgotten", [1, 2]),
+        ("max", "most_forgotten", [1, 2]),
+        ("drop", "least_forgotten", [0, 3]),
+        ("count", "least_forgotten", [0, 3]),
+        ("max", "least_forgotten", [0, 3]),
+    ],
+)
+def test_never_learned(never_learned, strategy, expected):
+    # Rows: learned at once, forgotten once, never learned, learned late with a middling margin.
+    history = np.array([[1, 1, 0, 0], [1, 0, 0, 1]], dtype=bool)
+    scores = record(history, np.tile([0.9, 0.0, -0.9, 0.1], (2, 1)))
+    assert select_rows(scores, 2, strategy=strategy, never_learned=never_learned).tolist() == expected
+
+
+@pytest.mark.parametrize("k", [True, False, 0, -1, 0.0, -0.5, 1.5, np.nan, np.inf, "0.5", None, np.True_])
+def test_bad_k(k):
+    with pytest.raises(ValueError, match=r"k must be a float in \(0, 1\].*int >= 1.*got") as error:
+        select_rows([1, 2, 3], k)
+    assert repr(k) in str(error.value)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 1), (1.0, 10), (np.int64(3), 3), (np.float32(0.5), 5), (0.01, 1), (0.11, 2)])
+def test_numbers_and_shares(k, n):
+    assert len(select_rows(np.arange(10), k)) == n
+
+
+def test_more_rows_than_there_are():
+    with pytest.warns(PruningWarning, match="k=11 is greater than n_samples=10"):
+        assert select_rows(np.arange(10), 11).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    "params", [{"strategy": "best"}, {"never_learned": None}, {"tie_break": True}, {"balance": "yes"}, {"balance": 1}]
+)
+def test_bad_choices(params):
+    (name,) = params
+    with pytest.raises(ValueError, match=f"{name} must be one of .*got {params[name]!r}"):
+        select_rows([1, 2, 3], 0.5, y=[0, 0, 1], **params)
+
+
+def test_balance_needs_labels():
+    with pytest.raises(ValueError, match="needs the labels y"):
+        select_rows([1, 2, 3], 0.5, balance=True)
+    with pytest.raises(ValueError, match="one label a row, 3 here"):
+        select_rows([1, 2, 3], 0.5, y=[0, 1], balance=True)
+
+
+def test_callable_strategy():
+    def hardest(scores, n_keep, rng):
+        assert isinstance(scores, ForgettingScores)
+        assert isinstance(rng, np.random.Generator)
+        return np.argsort(scores.margins)[:n_keep]
+
+    scores = random_scores(20, seed=0)
+    assert select_rows(scores, 5, strategy=hardest).tolist() == sorted(np.argsort(scores.margins)[:5])
+    y = np.repeat([0, 1], 10)
+    kept = select_rows(scores, 4, y=y, strategy=hardest, balance=True)
+    assert kept.tolist() == sorted([*np.argsort(scores.margins[:10])[:2], *(10 + np.argsort(scores.margins[10:])[:2])])
+
+
+@pytest.mark.parametrize(
+    "returned", [[0], [0, 0, 1], [0, 1, 9], [-1, 0, 1], np.array([True, False, True]), [0.0, 1.0, 2.0], [[0, 1, 2]]]
+)
+def test_callable_that_returns_something_else(returned):
+    with pytest.raises(ValueError, match="must return"):
+        select_rows([1, 2, 3, 4], 3, strategy=lambda scores, n_keep, rng: returned)
+
+
+def test_many_rows_are_selected_like_few():
+    events = np.random.default_rng(0).poisson(0.3, 100_000)
+    kept = select_rows(events, 0.1, random_state=0)
+    assert len(kept) == 10_000
+    assert events[kept].min() >= np.delete(events, kept).max()
