@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import skorch.dataset
 import torch
 from scipy import sparse
 from torch.utils.data import Dataset
@@ -66,6 +65,20 @@ class BatchDataset(Dataset):
         return X
 
 
+class SampleDataset(Dataset):
+    """A sequence of objects, such as texts, and their labels, for a collate_fn to make batches of."""
+
+    def __init__(self, X, y):
+        self.X = X
+        self.y = y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        return self.X[row], self.y[row]
+
+
 def make_batches(net, X, y):
     """Return a dataset for an initialized net, cast to the dtype of its parameters.
 
@@ -73,7 +86,7 @@ def make_batches(net, X, y):
     numbers, such as texts, are left to the net's collate_fn.
     """
     if _is_samples(X):
-        return skorch.dataset.Dataset(X, y)
+        return SampleDataset(X, y)
     module = net.module_
     dtypes = (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point())
     has_embedding = any(isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) for part in module.modules())

@@ -127,6 +127,7 @@ def _prepare(net, recorder, complete):
     net = clone(net)
     callbacks = net.callbacks
     if callbacks == "disable":
+        net.set_params(callbacks=None)
         net.set_params(**{f"callbacks__{name}": None for name, _ in net.get_default_callbacks()})
         callbacks = None
     callbacks = [callback for callback in callbacks or [] if not isinstance(callback, ForgettingRecorder)]

@@ -1,0 +1,359 @@
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.pipeline
+from conftest import make_net
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.under_sampling import RandomUnderSampler
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import PCA
+from sklearn.ensemble import VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from skprune import ForgettingSelector, Pipeline, make_pipeline
+
+
+class Remember(ClassifierMixin, BaseEstimator):
+    """A classifier that remembers what it was fitted with, and accepts any fit parameter."""
+
+    def fit(self, X, y, sample_weight=None, groups=None, **params):
+        self.X_, self.y_, self.sample_weight_, self.groups_, self.params_ = X, y, sample_weight, groups, params
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+class Odd(BaseEstimator):
+    """Select every other row, as imbalanced-learn's samplers do, and refuse to do it while predicting."""
+
+    n_fits = 0
+
+    def fit_resample(self, X, y):
+        type(self).n_fits += 1
+        self.sample_indices_ = np.arange(1, len(y), 2)
+        return X[1::2], y[1::2]
+
+
+@pytest.fixture
+def pipe():
+    return Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("prune", ForgettingSelector(make_net(), k=0.4, random_state=0)),
+            ("clf", LogisticRegression()),
+        ]
+    )
+
+
+def test_it_is_what_the_steps_do_by_hand(pipe, data):
+    X, y = data
+    weights = np.random.default_rng(0).random(120)
+    pipe.fit(X, y, clf__sample_weight=weights)
+    scaler = StandardScaler().fit(X)
+    selector = clone(pipe["prune"]).fit(scaler.transform(X), y)
+    rows = selector.get_support(indices=True)
+    classifier = LogisticRegression().fit(scaler.transform(X)[rows], y[rows], sample_weight=weights[rows])
+    np.testing.assert_allclose(pipe["clf"].coef_, classifier.coef_)
+    # Nothing is selected while predicting.
+    scaled = scaler.transform(X)
+    np.testing.assert_array_equal(pipe.predict(X), classifier.predict(scaled))
+    np.testing.assert_array_equal(pipe.predict_proba(X[:7]), classifier.predict_proba(scaled[:7]))
+    np.testing.assert_array_equal(pipe.predict_log_proba(X[:7]), classifier.predict_log_proba(scaled[:7]))
+    np.testing.assert_array_equal(pipe.decision_function(X[:7]), classifier.decision_function(scaled[:7]))
+    assert pipe.score(X[:50], y[:50]) == classifier.score(scaled[:50], y[:50])
+    weighted = classifier.score(scaled, y, sample_weight=weights)
+    assert pipe.score(X, y, sample_weight=weights) == weighted
+    assert pipe.n_features_in_ == 6
+    assert pipe.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("make", [np.asarray, list, tuple, pd.Series, lambda values: np.asarray(values)[:, None]])
+def test_every_row_wise_parameter_is_cut(data, make):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), Odd(), Remember())
+    numbers = make(np.arange(120))
+    pipe.fit(X, y, remember__sample_weight=numbers, remember__groups=numbers, remember__note="x" * 120, remember__n=120)
+    last = pipe["remember"]
+    assert np.asarray(last.sample_weight_).ravel().tolist() == list(range(1, 120, 2))
+    assert type(last.groups_) is type(numbers)
+    assert np.asarray(last.groups_).ravel().tolist() == list(range(1, 120, 2))
+    assert last.params_ == {"note": "x" * 120, "n": 120}
+    np.testing.assert_array_equal(last.y_, y[1::2])
+
+
+def test_parameters_in_front_are_whole(data):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), Odd(), Remember())
+    pipe.fit(X, y, standardscaler__sample_weight=np.arange(120))
+    np.testing.assert_allclose(pipe[0].mean_, np.average(X, axis=0, weights=np.arange(120)))
+
+
+def test_several_selecting_steps(data):
+    X, y = data
+    pipe = Pipeline([("a", Odd()), ("scale", StandardScaler()), ("b", Odd()), ("clf", Remember())])
+    pipe.fit(X, y, clf__sample_weight=np.arange(120))
+    np.testing.assert_array_equal(pipe["clf"].sample_weight_, np.arange(3, 120, 4))
+    np.testing.assert_array_equal(pipe["clf"].y_, y[3::4])
+    np.testing.assert_allclose(pipe["scale"].mean_, X[1::2].mean(0))
+    assert len(pipe.predict(X)) == 120
+
+
+class Metadata(Remember):
+    pass
+
+
+@pytest.mark.parametrize("alias", [True, "weights"])
+def test_metadata_routing(data, alias):
+    X, y = data
+    with config_context(enable_metadata_routing=True):
+        clf = Remember().set_fit_request(sample_weight=alias, groups=False)
+        scale = StandardScaler().set_fit_request(sample_weight=False)
+        selector = ForgettingSelector(k=30, random_state=0).set_fit_request(forgetting_scores="scores")
+        pipe = Pipeline([("scale", scale), ("prune", selector), ("clf", clf)])
+        weights = {"sample_weight" if alias is True else alias: np.arange(120)}
+        scores = np.roll(np.arange(120), 5)
+        pipe.fit(X, y, scores=scores, **weights)
+        rows = np.flatnonzero(scores >= 90)
+        np.testing.assert_array_equal(pipe["clf"].sample_weight_, np.arange(120)[rows])
+        np.testing.assert_array_equal(pipe["clf"].y_, y[rows])
+        with pytest.raises(TypeError, match="unexpected argument"):
+            pipe.fit(X, y, other=np.arange(120))
+
+
+class Validated(Remember):
+    def fit(self, X, y, X_val=None, y_val=None, sample_weight=None):
+        self.X_val_, self.y_val_ = X_val, y_val
+        return super().fit(X, y, sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize("n_val", [30, 120])
+@pytest.mark.parametrize("wrap", [lambda X: X, lambda X: (X, X)])
+def test_transform_input(data, n_val, wrap):
+    X, y = data
+    with config_context(enable_metadata_routing=True):
+        clf = Validated().set_fit_request(X_val=True, y_val=True, sample_weight=True)
+        scale = StandardScaler().set_fit_request(sample_weight=False)
+        steps = [("scale", scale), ("prune", ForgettingSelector(k=0.5)), ("pca", PCA(2)), ("clf", clf)]
+        pipe = Pipeline(steps, transform_input=["X_val"])
+        pipe.fit(X, y, X_val=wrap(X[:n_val]), sample_weight=np.arange(120))
+        scaled = pipe["scale"].transform(X[:n_val])
+        X_val = pipe["clf"].X_val_
+        for part in X_val if isinstance(X_val, tuple) else (X_val,):
+            np.testing.assert_allclose(part, pipe["pca"].transform(scaled))
+        assert len(pipe["clf"].sample_weight_) == len(pipe["clf"].y_) == 60
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "other__sample_weight"])
+def test_parameters_of_no_step(pipe, data, name):
+    with pytest.raises(ValueError, match=f"does not accept the {name} parameter.*clf__sample_weight"):
+        pipe.fit(*data, **{name: np.ones(120)})
+
+
+def test_names_that_are_not_unique(data):
+    with pytest.raises(ValueError, match="not unique"):
+        Pipeline([("a", Odd()), ("a", Remember())]).fit(*data)
+
+
+def test_a_selecting_step_last(data):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), ForgettingSelector(k=0.25, random_state=0))
+    X_kept, y_kept = pipe.fit_resample(X, y)
+    rows = pipe[-1].get_support(indices=True)
+    scaled = StandardScaler().fit_transform(X)
+    np.testing.assert_allclose(X_kept, scaled[rows])
+    np.testing.assert_array_equal(y_kept, y[rows])
+    np.testing.assert_array_equal(pipe.sample_indices_, rows)
+    np.testing.assert_allclose(pipe.transform(X), scaled[rows])
+    np.testing.assert_allclose(pipe.fit(X, y).transform(X), scaled[rows])
+    np.testing.assert_allclose(pipe.fit_transform(X, y), scaled[rows])
+    assert not hasattr(pipe, "predict")
+    with pytest.raises(ValueError, match="X has 100 rows"):
+        pipe.transform(X[:100])
+
+
+def test_selecting_steps_last_and_in_between(data):
+    X, y = data
+    pipe = Pipeline([("odd", Odd()), ("scale", StandardScaler()), ("prune", ForgettingSelector(k=10, random_state=0))])
+    X_kept, y_kept = pipe.fit_resample(X, y)
+    rows = pipe.sample_indices_
+    np.testing.assert_array_equal(rows, 1 + 2 * pipe["prune"].get_support(indices=True))
+    np.testing.assert_array_equal(y_kept, y[rows])
+    np.testing.assert_allclose(pipe.transform(X), X_kept)
+
+
+def test_without_a_selecting_step_last_there_is_no_fit_resample(pipe):
+    assert not hasattr(pipe, "fit_resample")
+    assert not hasattr(pipe, "sample_indices_")
+
+
+def test_nested_pipelines(data):
+    X, y = data
+    inner = make_pipeline(StandardScaler(), ForgettingSelector(k=0.25, random_state=0))
+    outer = make_pipeline(inner, Remember()).fit(X, y, remember__sample_weight=np.arange(120))
+    rows = outer[0].sample_indices_
+    np.testing.assert_array_equal(outer[-1].sample_weight_, rows)
+    assert len(outer.predict(X)) == 120
+    # As the final step of a plain Pipeline, which would pass y on uncut.
+    plain = sklearn.pipeline.make_pipeline(StandardScaler(), make_pipeline(ForgettingSelector(k=0.25), Remember()))
+    assert len(plain.fit(X, y).predict(X)) == 120
+    assert len(plain[-1][-1].y_) == 30
+
+
+def test_a_plain_pipeline_says_what_is_wrong(data):
+    plain = sklearn.pipeline.make_pipeline(ForgettingSelector(k=0.25), LogisticRegression())
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        plain.fit(*data)
+
+
+@pytest.mark.parametrize("skipped", ["passthrough", None])
+def test_skipped_steps(data, skipped):
+    X, y = data
+    pipe = Pipeline([("a", skipped), ("odd", Odd()), ("b", skipped), ("clf", Remember())]).fit(X, y)
+    np.testing.assert_array_equal(pipe["clf"].X_, X[1::2])
+    pipe.set_params(odd=skipped).fit(X, y)
+    np.testing.assert_array_equal(pipe["clf"].X_, X)
+    pipe = Pipeline([("odd", Odd()), ("b", skipped)])
+    np.testing.assert_array_equal(pipe.fit_transform(X, y), X[1::2])
+    np.testing.assert_array_equal(pipe.transform(X), X)
+
+
+def test_other_methods(data):
+    X, y = data
+    pipe = make_pipeline(Odd(), StandardScaler(), PCA(2))
+    assert pipe.fit_transform(X, y).shape == (60, 2)
+    transformed = pipe.transform(X)
+    assert transformed.shape == (120, 2)
+    assert pipe.inverse_transform(transformed).shape == (120, 6)
+    assert pipe.get_feature_names_out().tolist() == ["pca0", "pca1"]
+    assert pipe.score_samples(X).shape == (120,)
+    assert make_pipeline(Odd(), LocalOutlierFactor(5)).fit_predict(X, y).shape == (60,)
+
+
+def test_memory(data, tmp_path):
+    X, y = data
+    Odd.n_fits = 0
+    pipe = Pipeline([("scale", StandardScaler()), ("odd", Odd()), ("clf", Remember())], memory=str(tmp_path))
+    for _ in range(2):
+        pipe.fit(X, y, clf__sample_weight=np.arange(120))
+        np.testing.assert_array_equal(pipe["clf"].sample_weight_, np.arange(1, 120, 2))
+    assert Odd.n_fits == 1
+    # The transformer in front is stored too.
+    assert len(list(tmp_path.rglob("output.pkl"))) == 2
+
+
+def test_verbose(data, capsys):
+    Pipeline([("scale", StandardScaler()), ("odd", Odd()), ("clf", Remember())], verbose=True).fit(*data)
+    assert "Processing clf" in capsys.readouterr().out
+
+
+def test_imbalanced_learn(data):
+    X, y = data
+    few = np.r_[np.flatnonzero(y == 0)[:10], np.flatnonzero(y == 1)]
+    X, y, weights = X[few], y[few], np.arange(120)[few]
+    under = make_pipeline(StandardScaler(), RandomUnderSampler(random_state=0), ForgettingSelector(k=0.5), Remember())
+    under.fit(X, y, remember__sample_weight=weights)
+    assert len(under[-1].y_) == 10
+    lookup = dict(zip(weights, y, strict=True))
+    assert [lookup[weight] for weight in under[-1].sample_weight_] == under[-1].y_.tolist()
+    over = make_pipeline(RandomOverSampler(random_state=0), Remember()).fit(X, y, remember__sample_weight=weights)
+    assert [lookup[weight] for weight in over[-1].sample_weight_] == over[-1].y_.tolist()
+    smote = make_pipeline(SMOTE(random_state=0, k_neighbors=3), ForgettingSelector(k=0.5, balance=True), Remember())
+    smote.fit(X, y)
+    assert np.ptp(np.bincount(smote[-1].y_)) <= 1
+    assert len(smote.predict(X)) == len(X)
+    with pytest.raises(ValueError, match=r"'smote' makes new rows.*remember__sample_weight can't be cut"):
+        smote.fit(X, y, remember__sample_weight=weights)
+
+
+def test_given_scores_in_cross_validation(data):
+    X, y = data
+    pipe = make_pipeline(ForgettingSelector(k=0.5), LogisticRegression())
+    search = GridSearchCV(pipe, {"forgettingselector__k": [0.2, 0.9]}, cv=3)
+    scores = np.arange(120)
+    search.fit(X, y, forgettingselector__forgetting_scores=scores)
+    assert search.best_estimator_[0].forgetting_scores_.tolist() == scores.tolist()
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_grid_search(pipe, data, n_jobs):
+    search = GridSearchCV(pipe, {"prune__k": [0.9, 0.5, 40], "prune__estimator__lr": [0.1]}, cv=3, n_jobs=n_jobs)
+    search.fit(*data)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.score(*data) > 0.5
+
+
+def test_cross_validate(pipe, data):
+    results = cross_validate(pipe, *data, cv=3, return_train_score=True, return_estimator=True)
+    assert np.isfinite(results["train_score"]).all()
+    assert len(results["estimator"][0]["prune"].margins_) == 80
+
+
+def test_other_meta_estimators(pipe, data):
+    X, y = data
+    halving = HalvingGridSearchCV(pipe, {"prune__k": [0.9, 0.5]}, cv=2, factor=2, random_state=0).fit(X, y)
+    assert halving.predict(X).shape == (120,)
+    assert CalibratedClassifierCV(pipe, cv=3).fit(X, y).predict_proba(X).shape == (120, 3)
+    voting = VotingClassifier([("pruned", pipe), ("all", LogisticRegression())], voting="soft").fit(X, y)
+    assert voting.predict(X).shape == (120,)
+
+
+def test_html(pipe, data):
+    for estimator in (pipe, clone(pipe).fit(*data)):
+        html = estimator_html_repr(estimator)
+        assert "ForgettingSelector" in html
+        assert "LogisticRegression" in html
+
+
+def test_pickle(pipe, data, tmp_path):
+    X, y = data
+    joblib.dump(pipe.fit(X, y), tmp_path / "pipe.joblib")
+    np.testing.assert_array_equal(joblib.load(tmp_path / "pipe.joblib").predict_proba(X), pipe.predict_proba(X))
+
+
+def test_texts(data):
+    texts = np.array(["good film", "bad film", "good plot", "bad plot"] * 30)
+    y = np.tile([1, 0], 60)
+    pipe = make_pipeline(CountVectorizer(), ForgettingSelector(k=0.5, random_state=0), LogisticRegression())
+    assert pipe.fit(texts, y).score(texts, y) == 1
+
+
+def test_set_output(data):
+    X = pd.DataFrame(data[0], columns=list("abcdef"), index=np.arange(1000, 1120))
+    pipe = make_pipeline(StandardScaler(), ForgettingSelector(k=0.1, random_state=0)).set_output(transform="pandas")
+    kept = pipe.fit_transform(X, data[1])
+    assert kept.columns.tolist() == list("abcdef")
+    np.testing.assert_array_equal(kept.index, 1000 + pipe.sample_indices_)
+
+
+def test_a_slice_is_a_pipeline_of_ours(pipe):
+    assert type(pipe[:2]) is Pipeline
+    assert type(make_pipeline(StandardScaler())) is Pipeline
+    assert isinstance(pipe, sklearn.pipeline.Pipeline)
+
+
+class OwnTransformer(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_failure_behind_the_selection_leaves_an_error(data):
+    class Fails(Remember):
+        def fit(self, X, y):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        make_pipeline(OwnTransformer(), Odd(), Fails()).fit(*data)

@@ -1,0 +1,239 @@
+import os
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from conftest import MLP, make_net
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from torch.utils.data import Subset
+
+from skprune import ForgettingSelector, Pipeline
+from sklearn.linear_model import LogisticRegression
+
+
+class Presented(Callback):
+    """Write down how many rows each epoch trained on."""
+
+    n_rows = []
+
+    def on_train_begin(self, net, **kwargs):
+        type(self).n_rows = []
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        type(self).n_rows.append((len(dataset_train), None if dataset_valid is None else len(dataset_valid)))
+
+
+class CountTrainings(Callback):
+    """Leave one file for every training that begins, in whatever process."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_begin(self, net, **kwargs):
+        with open(os.path.join(self.folder, f"{os.getpid()}-{time.perf_counter_ns()}"), "w"):
+            pass
+
+
+def n_trainings(folder):
+    return len(os.listdir(folder))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trainings").mkdir()
+    return tmp_path / "trainings"
+
+
+def hold_out_half(dataset, y=None):
+    half = np.arange(len(dataset) // 2)
+    return Subset(dataset, half), Subset(dataset, half)
+
+
+@pytest.mark.parametrize("train_split", [ValidSplit(5, stratified=True), ValidSplit(0.5), hold_out_half, None])
+def test_no_row_is_held_out(data, train_split):
+    # The default of skorch holds out a fifth.
+    net = make_net(callbacks=[Presented()], max_epochs=2, train_split=train_split)
+    selector = ForgettingSelector(net).fit(*data)
+    assert Presented.n_rows == [(120, None)] * 2
+    np.testing.assert_array_equal(selector._scores.presentations, 2)
+
+
+def test_a_predefined_validation_set_stays(data):
+    X, y = data
+    valid = Dataset(X[:30].astype(np.float32), y[:30])
+    net = make_net(
+        callbacks=[Presented(), EarlyStopping("valid_loss", patience=1, threshold=10, threshold_mode="abs")],
+        train_split=predefined_split(valid),
+    )
+    selector = ForgettingSelector(net).fit(X, y)
+    assert Presented.n_rows == [(120, 30)] * 2
+    assert selector.n_epochs_ == 2
+
+
+def test_a_monitor_without_a_validation_set(data):
+    net = make_net(callbacks=[("stop", EarlyStopping())])
+    with pytest.raises(ValueError, match=r"EarlyStopping monitors 'valid_loss'.*'train_loss'.*predefined_split"):
+        ForgettingSelector(net).fit(*data)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_early_stopping(data, record):
+    stop = EarlyStopping("train_loss", patience=2, threshold=10, threshold_mode="abs")
+    selector = ForgettingSelector(make_net(callbacks=[stop]), record=record).fit(*data)
+    # The first epoch sets the mark, two more miss it.
+    assert selector.n_epochs_ == 3
+    np.testing.assert_array_equal(selector._scores.presentations, 3)
+
+
+@pytest.mark.parametrize("callbacks", ["disable", None, [("score", EpochScoring("accuracy", on_train=True))]])
+def test_callbacks_of_every_form(data, callbacks):
+    X, y = data
+    net = make_net(callbacks=callbacks)
+    selector = ForgettingSelector(net, random_state=0).fit(X, y)
+    expected = ForgettingSelector(make_net(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+
+
+class Interrupt(Callback):
+    def __init__(self, when, epoch, how):
+        self.when = when
+        self.epoch = epoch
+        self.how = how
+
+    def _maybe(self, net, when):
+        if when == self.when and len(net.history) == self.epoch:
+            if self.how == "raise":
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+
+    def on_batch_end(self, net, **kwargs):
+        self._maybe(net, "batch")
+
+    def on_epoch_end(self, net, **kwargs):
+        self._maybe(net, "epoch")
+
+
+@pytest.mark.parametrize("how", ["raise", "signal"])
+@pytest.mark.parametrize("epoch", [1, 3, 4])
+@pytest.mark.parametrize("when", ["batch", "epoch"])
+def test_ctrl_c(data, when, epoch, how):
+    X, y = data
+    selector = ForgettingSelector(make_net(), random_state=0).fit(X, y)
+    selector.set_params(estimator__callbacks=[Interrupt(when, epoch, how)])
+    with pytest.raises(KeyboardInterrupt):
+        selector.fit(X, y)
+    with pytest.raises(NotFittedError):
+        selector.transform(X)
+    selector.set_params(estimator__callbacks=None).fit(X, y)
+    assert selector.transform(X).shape == (60, 6)
+
+
+class Broken(MLP):
+    def forward(self, X):
+        if self.training and torch.is_grad_enabled() and getattr(self, "calls", 0) > 20:
+            raise RuntimeError("broken in epoch 3")
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(X)
+
+
+def test_an_exception_in_the_module(data):
+    selector = ForgettingSelector(make_net(Broken))
+    with pytest.raises(RuntimeError, match="broken in epoch 3"):
+        selector.fit(*data)
+    assert not hasattr(selector, "margins_")
+
+
+PARAMETERS = {
+    "prune__k": [0.9, 0.5, 20],
+    "prune__strategy": ["most_forgotten", "random"],
+    "prune__balance": [False, True],
+    "prune__never_learned": ["drop", "max"],
+    "prune__tie_break": ["margin", "random"],
+}
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("random_state", [0, None])
+def test_a_search_trains_once_a_fold(data, folder, tmp_path, n_jobs, random_state):
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    selector = ForgettingSelector(net, memory=str(tmp_path / "memory"), random_state=random_state)
+    pipe = Pipeline([("prune", selector), ("clf", LogisticRegression())])
+    GridSearchCV(pipe, PARAMETERS, cv=2, n_jobs=n_jobs).fit(*data)
+    assert n_trainings(folder) == 2 + 1
+
+
+@pytest.mark.parametrize("make", [str, lambda path: path, lambda path: joblib.Memory(path, verbose=0)])
+def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
+    X, y = data
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    selector = ForgettingSelector(net, random_state=0, memory=make(tmp_path / "memory"))
+    trained = clone(selector).fit(X, y)
+    recalled = clone(selector).set_params(k=0.1, strategy="random").fit(X, y)
+    assert n_trainings(folder) == 1
+    np.testing.assert_array_equal(trained.margins_, recalled.margins_)
+    np.testing.assert_array_equal(recalled.estimator_.predict(X.astype("float32")), trained.estimator_.predict(X.astype("float32")))
+    assert recalled.n_epochs_ == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda selector, X, y: (selector.set_params(random_state=1), X, y),
+        lambda selector, X, y: (selector.set_params(record="epoch"), X, y),
+        lambda selector, X, y: (selector.set_params(estimator__lr=0.1), X, y),
+        lambda selector, X, y: (selector.set_params(estimator__module__dropout=0.1), X, y),
+        lambda selector, X, y: (selector, X + 1e-9, y),
+        lambda selector, X, y: (selector, X, np.roll(y, 1)),
+        lambda selector, X, y: (selector, X[::-1], y[::-1]),
+    ],
+    ids=["seed", "record", "net", "module", "X", "y", "order"],
+)
+def test_memory_trains_anew_for_another(data, folder, tmp_path, change):
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    selector = ForgettingSelector(net, random_state=0, memory=tmp_path / "memory").fit(*data)
+    selector, X, y = change(selector, *data)
+    selector.fit(X, y)
+    assert n_trainings(folder) == 2
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_runs_are_stored_one_by_one(data, folder, tmp_path, random_state):
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    selector = ForgettingSelector(net, n_runs=3, random_state=random_state, memory=tmp_path / "memory").fit(*data)
+    assert n_trainings(folder) == 3
+    selector.set_params(n_runs=5).fit(*data)
+    assert n_trainings(folder) == 5
+    assert selector._scores.n_runs == 5
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_runs_side_by_side_give_what_they_give_alone(data, backend):
+    X, y = data
+    alone = ForgettingSelector(make_net(module__dropout=0.2), n_runs=3, random_state=0).fit(X, y)
+    with joblib.parallel_config(backend=backend):
+        together = clone(alone).set_params(n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(alone.forgetting_scores_, together.forgetting_scores_)
+    np.testing.assert_allclose(alone.margins_, together.margins_)
+
+
+def test_two_threads_give_what_they_give_alone(data):
+    X, y = data
+    selectors = [ForgettingSelector(make_net(module__dropout=0.2), random_state=seed) for seed in (0, 1)]
+    alone = [clone(selector).fit(X, y).margins_ for selector in selectors]
+    threads = [threading.Thread(target=selector.fit, args=(X, y)) for selector in selectors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for selector, margins in zip(selectors, alone, strict=True):
+        np.testing.assert_array_equal(selector.margins_, margins)

@@ -1,0 +1,480 @@
+import pickle
+import random
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from conftest import MLP, make_net
+from scipy import sparse
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, PruningWarning, select_rows
+
+
+@pytest.fixture
+def selector(net):
+    return ForgettingSelector(net, k=0.3, random_state=0)
+
+
+def test_the_net_may_be_left_out(data):
+    X, y = data
+    selector = ForgettingSelector(random_state=0).fit(X, y)
+    # Of labels of which a fifth is redrawn the net learns most, and disagrees with some.
+    assert 0.1 < (selector.margins_ < 0).mean() < 0.4
+    assert selector.transform(X).shape == (60, 6)
+    assert isinstance(selector.estimator_, NeuralNetClassifier)
+
+
+def test_scores_are_those_of_the_recorder(scripted):
+    X, y, net, events, margins = scripted
+    selector = ForgettingSelector(net, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.forgetting_scores_, events)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    learned = X[:, :6].any(1)
+    np.testing.assert_array_equal(selector.never_learned_, ~learned)
+    np.testing.assert_array_equal(selector.first_learned_, np.where(learned, X[:, :6].argmax(1) + 1.0, np.nan))
+    assert selector.n_epochs_ == 6
+    assert selector.classes_.tolist() == [0, 1, 2]
+    assert selector.forgetting_scores_.dtype == np.int64
+
+
+@pytest.mark.parametrize("never_learned", ["drop", "count", "max"])
+def test_never_learned_in_the_scores(scripted, never_learned):
+    X, y, net, events, _ = scripted
+    X = X.copy()
+    X[:3, :6] = 0
+    never = ~X[:, :6].any(1)
+    selector = ForgettingSelector(net, never_learned=never_learned, random_state=0).fit(X, y)
+    expected = np.where(never, 6 if never_learned == "max" else 0, events)
+    np.testing.assert_array_equal(selector.forgetting_scores_, expected)
+
+
+def test_runs_are_summed(scripted, data):
+    X, y, net, events, margins = scripted
+    selector = ForgettingSelector(net, n_runs=3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.forgetting_scores_, 3 * events)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    # Runs differ by their seeds.
+    one = ForgettingSelector(make_net(), random_state=0).fit(*data)
+    three = clone(one).set_params(n_runs=3).fit(*data)
+    assert not np.array_equal(three.forgetting_scores_, 3 * one.forgetting_scores_)
+
+
+def test_selection_parameters_are_read_when_rows_are_selected(selector, data):
+    X, y = data
+    selector.fit(X, y)
+    trained = selector.estimator_
+    for k in (1, 7, 0.5, 1.0):
+        for strategy in ("most_forgotten", "least_forgotten", "random"):
+            for balance in (False, True):
+                selector.set_params(k=k, strategy=strategy, balance=balance)
+                n_keep = k if isinstance(k, int) else int(k * 120)
+                rows = selector.get_support(indices=True)
+                assert len(rows) == n_keep
+                np.testing.assert_array_equal(selector.transform(X), X[rows])
+                np.testing.assert_array_equal(np.flatnonzero(selector.get_support()), rows)
+    assert selector.estimator_ is trained
+
+
+def test_all_ways_to_select_agree(selector, data):
+    X, y = data
+    for strategy in ("most_forgotten", "random"):
+        selector.set_params(strategy=strategy, tie_break="random")
+        X_kept, y_kept = selector.fit_resample(X, y)
+        rows = selector.get_support(indices=True)
+        np.testing.assert_array_equal(X_kept, X[rows])
+        np.testing.assert_array_equal(y_kept, y[rows])
+        np.testing.assert_array_equal(selector.transform(X), X_kept)
+        np.testing.assert_array_equal(selector.transform(X), X_kept)
+        np.testing.assert_array_equal(selector.fit_transform(X, y), X_kept)
+
+
+def test_selection_is_that_of_select_rows(selector, data):
+    X, y = data
+    selector.fit(X, y)
+    expected = select_rows(selector._scores, 0.3, y=y)
+    np.testing.assert_array_equal(selector.get_support(indices=True), expected)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("estimator", [make_net(module__dropout=0.3, iterator_train__shuffle=True), None])
+def test_a_seeded_fit_repeats_and_leaves_global_generators_alone(data, record, estimator):
+    X, y = data
+
+    def fit():
+        selector = ForgettingSelector(estimator, record=record, n_runs=2, tie_break="random", random_state=3)
+        return selector.fit(X, y)
+
+    def states():
+        return [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+
+    before = states()
+    first = fit()
+    assert states() == before
+    torch.manual_seed(7), np.random.seed(7), random.seed(7)
+    second = fit()
+    np.testing.assert_array_equal(first.forgetting_scores_, second.forgetting_scores_)
+    np.testing.assert_array_equal(first.margins_, second.margins_)
+    np.testing.assert_array_equal(first.get_support(), second.get_support())
+    other = clone(first).set_params(random_state=4).fit(X, y)
+    assert not np.array_equal(first.margins_, other.margins_)
+
+
+def test_without_a_random_state_trainings_differ(selector, data):
+    selector.set_params(random_state=None)
+    first, second = (clone(selector).fit(*data).margins_ for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+def test_the_estimator_is_not_changed(selector, net, data):
+    before = net.get_params(deep=False)
+    selector.fit(*data)
+    assert not net.initialized_
+    assert net.get_params(deep=False) == before
+    assert not any(isinstance(callback, ForgettingRecorder) for _, callback in selector.estimator_.callbacks_)
+    assert selector.estimator_.dataset is net.dataset
+    assert selector.estimator_.predict(data[0].astype(np.float32)).shape == (120,)
+
+
+class Double(MLP):
+    def __init__(self):
+        super().__init__()
+        self.double()  # computes in float64
+
+
+X_INT = np.random.default_rng(0).integers(0, 2, (120, 6))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        X_INT.astype(np.float64),
+        X_INT.astype(np.float16),
+        X_INT.astype(">f4"),
+        X_INT,
+        X_INT.astype(np.uint8),
+        X_INT.astype(bool),
+        X_INT.tolist(),
+        np.asfortranarray(X_INT),
+        pd.DataFrame(X_INT, columns=list("abcdef")),
+        pd.DataFrame(X_INT.astype(float)),
+        pl.DataFrame(X_INT, schema=list("abcdef")),
+        sparse.csr_matrix(X_INT),
+        sparse.coo_array(X_INT.astype(float)),
+        torch.from_numpy(X_INT),
+        torch.from_numpy(X_INT.astype(float)).requires_grad_(),
+        {"X": X_INT.astype(float)},
+    ],
+    ids=lambda X: f"{type(X).__name__}-{getattr(X, 'dtype', '')}",
+)
+@pytest.mark.parametrize("module", [MLP, Double])
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_features_of_every_kind(X, module, record):
+    y = np.random.default_rng(1).integers(0, 3, 120)
+    expected = ForgettingSelector(make_net(module), record=record, random_state=0).fit(X_INT.astype(np.float64), y)
+    selector = ForgettingSelector(make_net(module), record=record, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
+    kept = selector.transform(X)
+    assert type(kept) is type(X)
+
+
+def test_features_are_cast_in_the_workers_of_a_loader(data):
+    X, y = data
+    selector = ForgettingSelector(make_net(iterator_train__num_workers=1), random_state=0).fit(X, y)
+    expected = ForgettingSelector(make_net(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
+
+
+class Lookup(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.EmbeddingBag(5, 3)
+
+    def forward(self, X):
+        return self.embedding(X)
+
+
+class TwoInputs(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(5, 3)
+        self.linear = torch.nn.Linear(6, 3)
+
+    def forward(self, ids, features):
+        return self.embedding(ids).sum(1) + self.linear(features)
+
+
+def test_integers_stay_where_they_are_looked_up():
+    y = np.random.default_rng(1).integers(0, 3, 120)
+    for X in (X_INT, torch.from_numpy(X_INT), pd.DataFrame(X_INT)):
+        ForgettingSelector(make_net(Lookup)).fit(X, y)
+    X = {"ids": X_INT, "features": X_INT.astype(float)}
+    kept = ForgettingSelector(make_net(TwoInputs), k=0.1).fit(X, y).transform(X)
+    assert kept["ids"].shape == kept["features"].shape == (12, 6)
+
+
+def encode(samples):
+    texts, y = zip(*samples, strict=True)
+    return torch.tensor([[float(text.count(letter)) for letter in "abcdef"] for text in texts]), torch.tensor(y)
+
+
+def test_texts_through_a_collate_fn():
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcdef"), 8)) for _ in range(120)]
+    y = [text.count("a") > 1 for text in texts]
+    net = make_net(iterator_train__collate_fn=encode, iterator_valid__collate_fn=encode, lr=0.1)
+    for record in ("batch", "epoch"):
+        selector = ForgettingSelector(net, k=5, record=record, random_state=0).fit(texts, y)
+        kept = selector.transform(texts)
+        assert kept == [texts[row] for row in selector.get_support(indices=True)]
+    # Fit on texts, transform something else, and the other way round.
+    assert selector.transform(np.eye(120)).shape == (5, 120)
+    selector = ForgettingSelector(k=5).fit(X_INT, y)
+    assert len(selector.transform(texts)) == 5
+
+
+@pytest.mark.parametrize("shape", [(120, 6, 1), (120, 1, 2, 3)])
+def test_images(shape):
+    class Flat(MLP):
+        def forward(self, X):
+            return super().forward(X.flatten(1))
+
+    selector = ForgettingSelector(make_net(Flat)).fit(X_INT.reshape(shape), np.arange(120) % 3)
+    assert selector.transform(X_INT.reshape(shape)).shape == (60, *shape[1:])
+    assert not hasattr(selector, "n_features_in_")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0, 1, 2], dtype=np.int32),
+        np.array(["a", "b", "c"]),
+        np.array(["a", "b", "c"], dtype=object),
+        np.array([1, 2, 5]),
+        np.array([-1.0, 0.0, 1.0]),
+        np.array([3, 7, 250], dtype=np.uint8),
+    ],
+)
+def test_labels_of_every_kind(data, labels):
+    X, y = data
+    expected = ForgettingSelector(make_net(), random_state=0).fit(X, y)
+    for y_named in (labels[y], labels[y].tolist(), pd.Series(labels[y], index=range(5, 125)), torch_or_array(labels[y])):
+        selector = ForgettingSelector(make_net(), random_state=0)
+        _, y_kept = selector.fit_resample(X, y_named)
+        np.testing.assert_array_equal(selector.classes_, labels)
+        np.testing.assert_array_equal(selector.margins_, expected.margins_)
+        assert type(y_kept) is type(y_named)
+        assert set(np.asarray(y_kept).tolist()) <= set(labels.tolist())
+
+
+def torch_or_array(y):
+    return torch.from_numpy(y) if y.dtype.kind in "iuf" else y
+
+
+def test_two_classes_of_bool(data):
+    X, y = data
+    selector = ForgettingSelector(make_net(module__n_classes=2), random_state=0).fit(X, y == 0)
+    assert selector.classes_.tolist() == [False, True]
+
+
+def test_given_scores(data):
+    X, y = data
+    events = np.arange(120) % 7
+    selector = ForgettingSelector(k=10, random_state=0).fit(X, y, forgetting_scores=events)
+    np.testing.assert_array_equal(selector.forgetting_scores_, events)
+    assert (events[selector.get_support()] == 6).all()
+    assert not hasattr(selector, "estimator_")
+    assert not hasattr(selector, "n_epochs_")
+    trained = ForgettingSelector(make_net(), k=10, random_state=0).fit(X, y)
+    given = ForgettingSelector(k=10, random_state=0).fit(X, y, forgetting_scores=trained._scores)
+    np.testing.assert_array_equal(given.get_support(), trained.get_support())
+    X_kept, _ = given.fit_resample(X, y, forgetting_scores=trained._scores)
+    np.testing.assert_array_equal(X_kept, trained.transform(X))
+    # A fit with given scores leaves nothing of a training before.
+    trained.fit(X, y, forgetting_scores=events)
+    assert not hasattr(trained, "estimator_")
+
+
+def test_given_scores_of_another_length(data):
+    with pytest.raises(ValueError, match="100 entries for 120 rows"):
+        ForgettingSelector().fit(*data, forgetting_scores=np.zeros(100))
+    with pytest.raises(ValueError, match="100 entries for 120 rows"):
+        ForgettingSelector().fit(*data, forgetting_scores=ForgettingScores(100))
+
+
+@pytest.mark.parametrize("k", [True, 0, -3, 0.0, 1.1, np.nan])
+def test_a_bad_k_is_told_before_training(net, data, k):
+    selector = ForgettingSelector(net.set_params(lr=np.nan), k=k)
+    with pytest.raises(ValueError, match=r"k must be a float in \(0, 1\]"):
+        selector.fit(*data)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"strategy": "hardest"}, "strategy must be one of"),
+        ({"record": "step"}, "record must be one of 'batch', 'epoch'; got 'step'"),
+        ({"n_runs": 0}, "n_runs must be an int >= 1; got 0"),
+        ({"n_runs": True}, "n_runs must be an int >= 1; got True"),
+        ({"n_runs": 2.0}, "n_runs must be an int >= 1; got 2.0"),
+    ],
+)
+def test_bad_parameters(net, data, params, message):
+    with pytest.raises(ValueError, match=message):
+        ForgettingSelector(net, **params).fit(*data)
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier])
+def test_other_estimators(data, estimator):
+    with pytest.raises(TypeError, match="must be a skorch NeuralNetClassifier"):
+        ForgettingSelector(estimator).fit(*data)
+
+
+def test_k_of_more_rows_than_there_are(selector, data):
+    selector.set_params(k=500).fit(*data)
+    with pytest.warns(PruningWarning, match="k=500 is greater than n_samples=120"):
+        assert len(selector.transform(data[0])) == 120
+
+
+@pytest.mark.parametrize("estimator", [make_net(), None])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X, None), "requires y to be passed, but the target y is None"),
+        (lambda X, y: (X, y + 0.5), "Unknown label type: continuous"),
+        (lambda X, y: (X, np.zeros(120, dtype=int)), "one class"),
+        (lambda X, y: (X, y[:-1]), r"inconsistent numbers of samples: \[120, 119\]"),
+        (lambda X, y: (X, np.eye(3)[y]), "y should be a 1d array"),
+    ],
+)
+def test_bad_labels(data, estimator, change, message):
+    with pytest.raises(ValueError, match=message):
+        ForgettingSelector(estimator).fit(*change(*data))
+
+
+def test_a_column_of_labels(selector, data):
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        selector.fit(data[0], data[1][:, None])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_built_in_net_wants_finite_features(data, value):
+    X = data[0].copy()
+    X[3, 2] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        ForgettingSelector().fit(X, data[1])
+
+
+def test_text_features(data):
+    X = pd.DataFrame(data[0]).assign(city="Ulm")
+    X.columns = list("abcdefg")
+    with pytest.raises(ValueError, match="Encode them in a step before"):
+        ForgettingSelector(make_net()).fit(X, data[1])
+
+
+def test_before_fit(selector, data):
+    for call in (lambda: selector.transform(data[0]), selector.get_support):
+        with pytest.raises(NotFittedError):
+            call()
+    assert not hasattr(selector, "forgetting_scores_")
+    assert not hasattr(selector, "margins_")
+
+
+def test_transform_of_other_rows(selector, data):
+    X, y = data
+    selector.fit(X, y)
+    with pytest.raises(ValueError, match=r"X has 119 rows, but ForgettingSelector was fitted with 120.*skprune\.Pipeline"):
+        selector.transform(X[:-1])
+    with pytest.raises(ValueError, match="X has 5 features, but ForgettingSelector is expecting 6 features"):
+        selector.transform(X[:, :5])
+
+
+def test_names_of_features(selector, data):
+    frame = pd.DataFrame(data[0], columns=list("abcdef"), index=np.arange(1000, 1120))
+    selector.fit(frame, data[1])
+    assert selector.feature_names_in_.tolist() == list("abcdef")
+    assert selector.n_features_in_ == 6
+    assert selector.get_feature_names_out().tolist() == list("abcdef")
+    kept = selector.transform(frame)
+    np.testing.assert_array_equal(kept.index, 1000 + selector.get_support(indices=True))
+    with pytest.raises(ValueError, match="feature names should match"):
+        selector.transform(frame.rename(columns={"a": "z"}))
+    # Another fit, to something without features, takes back what the first said of them.
+    images = data[0].reshape(120, 6, 1)
+    selector.set_params(estimator__module=Flattened).fit(images, data[1])
+    assert not hasattr(selector, "n_features_in_")
+    assert not hasattr(selector, "feature_names_in_")
+
+
+class Flattened(MLP):
+    def forward(self, X):
+        return super().forward(X.flatten(1))
+
+
+def test_set_output(selector, data):
+    X, y = data
+    frame = pd.DataFrame(X, columns=list("abcdef"), index=np.arange(1000, 1120))
+    selector.set_output(transform="pandas")
+    kept = selector.fit(frame, y).transform(frame)
+    rows = selector.get_support(indices=True)
+    pd.testing.assert_frame_equal(kept, frame.iloc[rows])
+    kept = selector.fit(X, y).transform(X)
+    assert kept.columns.tolist() == [f"x{i}" for i in range(6)]
+    np.testing.assert_array_equal(kept, X[rows])
+    with config_context(transform_output="polars"):
+        polars = pl.DataFrame(X, schema=list("abcdef"))
+        kept = clone(selector).set_output(transform="polars").fit(polars, y).transform(polars)
+        assert kept.equals(polars[rows])
+        kept = ForgettingSelector(make_net(), k=0.3, random_state=0).fit_transform(X, y)
+        assert isinstance(kept, pl.DataFrame)
+        assert kept.columns == [f"x{i}" for i in range(6)]
+        np.testing.assert_array_equal(kept.to_numpy(), X[rows])
+
+
+def test_clone_pickle_and_joblib(selector, data, tmp_path):
+    X, y = data
+    selector.fit(X, y)
+    joblib.dump(selector, tmp_path / "selector.joblib")
+    for copy in (pickle.loads(pickle.dumps(selector)), joblib.load(tmp_path / "selector.joblib")):
+        np.testing.assert_array_equal(copy.transform(X), selector.transform(X))
+        np.testing.assert_array_equal(copy.margins_, selector.margins_)
+        copy.estimator_.predict(X.astype(np.float32))
+    copy = clone(selector)
+    assert copy.get_params().keys() == selector.get_params().keys()
+    with pytest.raises(NotFittedError):
+        copy.transform(X)
+
+
+def test_parameters_of_the_net(selector, data):
+    selector.set_params(estimator__lr=0.05, estimator__module__dropout=0.1, estimator__max_epochs=2)
+    selector.fit(*data)
+    assert selector.n_epochs_ == 2
+    assert selector.estimator_.lr == 0.05
+
+
+def test_net_that_is_already_fitted(net, data):
+    X, y = data
+    fresh = ForgettingSelector(make_net(), random_state=0).fit(X, y)
+    net.set_params(warm_start=True).fit(X.astype(np.float32), y)
+    weights = {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
+    selector = ForgettingSelector(net, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.margins_, fresh.margins_)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in net.module_.state_dict().items())
+
+
+def test_silence_and_a_line_of_summary(net, data, capsys):
+    net.set_params(verbose=1)
+    ForgettingSelector(net, random_state=0).fit(*data)
+    assert capsys.readouterr().out == ""
+    selector = ForgettingSelector(net, random_state=0, verbose=1).fit(*data)
+    line = capsys.readouterr().out
+    assert line.startswith("[ForgettingSelector] 120 rows, 1 x 4 epochs, ")
+    assert f"{(selector.forgetting_scores_ > 0).mean():.1%} ever forgotten" in line
+    assert line.count("\n") == 1
