@@ -127,17 +127,13 @@ def _prepare(net, recorder, complete):
     net = clone(net)
     callbacks = net.callbacks
     if callbacks == "disable":
-        net.set_params(callbacks=None)
-        net.set_params(**{f"callbacks__{name}": None for name, _ in net.get_default_callbacks()})
+        for name, _ in net.get_default_callbacks():
+            setattr(net, f"callbacks__{name}", None)
         callbacks = None
     callbacks = [callback for callback in callbacks or [] if not isinstance(callback, ForgettingRecorder)]
-    net.set_params(
-        # The recorder comes first, since a callback that stops the training leaves those behind it out.
-        callbacks=[("forgetting", recorder), *callbacks, ("complete_epochs", complete)],
-        train_split=_without_split(net.train_split),
-        warm_start=False,
-        verbose=0,
-    )
+    # The recorder comes first, since a callback that stops the training leaves those behind it out.
+    net.callbacks = [("forgetting", recorder), *callbacks, ("complete_epochs", complete)]
+    net.set_params(train_split=_without_split(net.train_split), warm_start=False, verbose=0)
     if net.train_split is None:
         _check_monitors(callbacks)
     if net.dataset is skorch.dataset.Dataset:

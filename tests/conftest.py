@@ -8,7 +8,6 @@ from sklearn.datasets import make_classification
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 
-
 settings.register_profile("skprune", deadline=None)  # the machine may be busy
 settings.load_profile("skprune")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import MLP, Clock, Scripted, make_net
-from skorch.dataset import Dataset, ValidSplit
 from sklearn.base import clone
+from skorch.dataset import Dataset, ValidSplit
 from torch.utils.data import (
     BatchSampler,
     DataLoader,

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import MLP, make_net
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
 from torch.utils.data import Subset
 
 from skprune import ForgettingSelector, Pipeline
-from sklearn.linear_model import LogisticRegression
 
 
 class Presented(Callback):
@@ -181,7 +181,9 @@ def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
     recalled = clone(selector).set_params(k=0.1, strategy="random").fit(X, y)
     assert n_trainings(folder) == 1
     np.testing.assert_array_equal(trained.margins_, recalled.margins_)
-    np.testing.assert_array_equal(recalled.estimator_.predict(X.astype("float32")), trained.estimator_.predict(X.astype("float32")))
+    np.testing.assert_array_equal(
+        recalled.estimator_.predict(X.astype("float32")), trained.estimator_.predict(X.astype("float32"))
+    )
     assert recalled.n_epochs_ == 4
 
 

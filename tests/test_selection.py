@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
-from test_scores import record
 
 STRATEGIES = ["most_forgotten", "least_forgotten", "random"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
@@ -35,7 +35,13 @@ def oracle(scores, n_keep, strategy, never_learned):
     return sorted(sorted(range(len(scores)), key=key)[:n_keep])
 
 
-@given(st.integers(1, 40), st.integers(0, 500), ks, st.sampled_from(STRATEGIES[:2]), st.sampled_from(["drop", "count", "max"]))
+@given(
+    st.integers(1, 40),
+    st.integers(0, 500),
+    ks,
+    st.sampled_from(STRATEGIES[:2]),
+    st.sampled_from(["drop", "count", "max"]),
+)
 @pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
 def test_ranking(n_rows, seed, k, strategy, never_learned):
     scores = random_scores(n_rows, seed)
@@ -53,7 +59,13 @@ def test_exactly_k_rows(n_rows, seed, k, strategy, balance):
     assert (np.diff(rows) > 0).all()
 
 
-@given(st.integers(2, 40), st.integers(0, 500), st.sampled_from(STRATEGIES), st.sampled_from(["margin", "random"]), st.data())
+@given(
+    st.integers(2, 40),
+    st.integers(0, 500),
+    st.sampled_from(STRATEGIES),
+    st.sampled_from(["margin", "random"]),
+    st.data(),
+)
 def test_a_smaller_k_keeps_a_part(n_rows, seed, strategy, tie_break, data):
     smaller, larger = sorted(data.draw(st.lists(st.integers(1, n_rows), min_size=2, max_size=2)))
     scores = random_scores(n_rows, seed)
@@ -70,7 +82,9 @@ def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
     assert set(order[kept_of_permuted]) == set(kept)
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0, 1, exclude_min=True), st.sampled_from(STRATEGIES))
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0, 1, exclude_min=True), st.sampled_from(STRATEGIES)
+)
 def test_class_shares(y, k, strategy):
     y = np.array(y)
     kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, random_state=0)

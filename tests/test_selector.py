@@ -9,11 +9,11 @@ import pytest
 import torch
 from conftest import MLP, make_net
 from scipy import sparse
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 
 from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, PruningWarning, select_rows
 
@@ -265,7 +265,12 @@ def test_images(shape):
 def test_labels_of_every_kind(data, labels):
     X, y = data
     expected = ForgettingSelector(make_net(), random_state=0).fit(X, y)
-    for y_named in (labels[y], labels[y].tolist(), pd.Series(labels[y], index=range(5, 125)), torch_or_array(labels[y])):
+    for y_named in (
+        labels[y],
+        labels[y].tolist(),
+        pd.Series(labels[y], index=range(5, 125)),
+        torch_or_array(labels[y]),
+    ):
         selector = ForgettingSelector(make_net(), random_state=0)
         _, y_kept = selector.fit_resample(X, y_named)
         np.testing.assert_array_equal(selector.classes_, labels)
@@ -331,7 +336,9 @@ def test_bad_parameters(net, data, params, message):
         ForgettingSelector(net, **params).fit(*data)
 
 
-@pytest.mark.parametrize("estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier])
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier]
+)
 def test_other_estimators(data, estimator):
     with pytest.raises(TypeError, match="must be a skorch NeuralNetClassifier"):
         ForgettingSelector(estimator).fit(*data)
@@ -390,7 +397,9 @@ def test_before_fit(selector, data):
 def test_transform_of_other_rows(selector, data):
     X, y = data
     selector.fit(X, y)
-    with pytest.raises(ValueError, match=r"X has 119 rows, but ForgettingSelector was fitted with 120.*skprune\.Pipeline"):
+    with pytest.raises(
+        ValueError, match=r"X has 119 rows, but ForgettingSelector was fitted with 120.*skprune\.Pipeline"
+    ):
         selector.transform(X[:-1])
     with pytest.raises(ValueError, match="X has 5 features, but ForgettingSelector is expecting 6 features"):
         selector.transform(X[:, :5])
