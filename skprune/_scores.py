@@ -172,6 +172,15 @@ class ForgettingScores:
         """
         return self._counts[rows, _PRESENTATIONS]
 
+    def last_accuracy(self):
+        """Return the share of the rows that were predicted correctly at their last presentation; of one run.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return float((self._counts[:, _LEARNED] > 0).double().mean())
+
     def take(self, rows):
         """Return the scores of some rows, numbered anew in the order given.
 
