@@ -360,7 +360,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _print_summary(self, scores, accuracy, seconds):
         print(
             f"[{type(self).__name__}] {len(scores)} rows, {scores.n_runs} x {self.n_epochs_} epochs, {seconds:.1f} s: "
-            f"training accuracy {accuracy:.1%}, {(scores.events > 0).mean():.1%} ever forgotten, {scores.never_learned.mean():.1%} never learned, "
+            f"training accuracy {accuracy:.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
+            f"{scores.never_learned.mean():.1%} never learned, "
             f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
         )
 
