@@ -23,13 +23,13 @@ from skprune import ForgettingSelector, Pipeline
 class Presented(Callback):
     """Write down how many rows each epoch trained on."""
 
-    n_rows = []
+    n_rows = ()
 
     def on_train_begin(self, net, **kwargs):
-        type(self).n_rows = []
+        type(self).n_rows = ()
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        type(self).n_rows.append((len(dataset_train), None if dataset_valid is None else len(dataset_valid)))
+        type(self).n_rows += ((len(dataset_train), None if dataset_valid is None else len(dataset_valid)),)
 
 
 class CountTrainings(Callback):
@@ -63,7 +63,7 @@ def test_no_row_is_held_out(data, train_split):
     # The default of skorch holds out a fifth.
     net = make_net(callbacks=[Presented()], max_epochs=2, train_split=train_split)
     selector = ForgettingSelector(net).fit(*data)
-    assert Presented.n_rows == [(120, None)] * 2
+    assert Presented.n_rows == ((120, None),) * 2
     np.testing.assert_array_equal(selector._scores.presentations, 2)
 
 
@@ -75,7 +75,7 @@ def test_a_predefined_validation_set_stays(data):
         train_split=predefined_split(valid),
     )
     selector = ForgettingSelector(net).fit(X, y)
-    assert Presented.n_rows == [(120, 30)] * 2
+    assert Presented.n_rows == ((120, 30),) * 2
     assert selector.n_epochs_ == 2
 
 
