@@ -187,6 +187,24 @@ def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
     assert recalled.n_epochs_ == 4
 
 
+def test_memory_recalls_what_tensors_are_in(data, folder, tmp_path):
+    X, y = torch.tensor(data[0]), data[1]
+    net = make_net(callbacks=[CountTrainings(str(folder))], criterion__weight=torch.ones(3))
+    selector = ForgettingSelector(net, random_state=0, memory=tmp_path / "memory").fit(X, y)
+    for rows in (X.clone(), {"X": X}, {"X": X.clone()}):
+        clone(selector).fit(rows, y)
+    assert n_trainings(folder) == 2
+    clone(selector).fit(X + 1e-9, y)
+    clone(selector).set_params(estimator__criterion__weight=torch.tensor([1.0, 1.0, 2.0])).fit(X, y)
+    assert n_trainings(folder) == 4
+
+
+def test_memory_recalls_the_default_net(data, tmp_path):
+    # Without a seed, only a recalled run repeats.
+    first, second = (ForgettingSelector(memory=tmp_path).fit(*data) for _ in range(2))
+    np.testing.assert_array_equal(first.margins_, second.margins_)
+
+
 @pytest.mark.parametrize(
     "change",
     [
