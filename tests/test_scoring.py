@@ -187,6 +187,31 @@ def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
     assert recalled.n_epochs_ == 4
 
 
+class Pretrained(MLP):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scaled", torch.ones(2, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("estimator", [None, make_net(Pretrained())], ids=["built-in", "module that is an instance"])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda X: {"X": torch.from_numpy(X)}])
+def test_memory_knows_tensors_by_what_they_hold(data, tmp_path, estimator, convert):
+    X, y = data
+    if estimator is None:
+        convert = np.asarray
+    location = tmp_path / "memory"
+    # Another process sees the same numbers elsewhere in its memory.
+    selector = ForgettingSelector(estimator, random_state=0, memory=location)
+    trained = joblib.Parallel(2)(joblib.delayed(clone(selector).fit)(convert(X), y) for _ in range(2))
+    recalled = clone(selector).fit(convert(X.copy()), y)
+    assert len(list(location.rglob("output.pkl"))) == 1
+    np.testing.assert_array_equal(recalled.margins_, trained[0].margins_)
+    changed = X.copy()
+    changed[0, 0] += 1
+    clone(selector).fit(convert(changed), y)
+    assert len(list(location.rglob("output.pkl"))) == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
