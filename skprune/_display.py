@@ -424,7 +424,8 @@ class ForgettingDisplay:
             self.ax_.set_xticks([*ticks, apart], [*(f"{tick:.0f}" for tick in ticks), "never\nlearned"])
 
     def _plot_map(self, counts, never, kwargs):
-        x = counts + np.random.default_rng(0).uniform(-0.3, 0.3, len(counts))
+        # No seed that labels may have been drawn with, or the points would show a pattern that is none.
+        x = counts + np.random.default_rng(20190506).uniform(-0.3, 0.3, len(counts))
         y = np.asarray(self.margins)
         # Points go into paper as one picture, however many there are.
         style = {"s": 8, "alpha": 0.5, "linewidth": 0, "rasterized": True}

@@ -7,11 +7,11 @@ from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
-import joblib
 import numpy as np
 import skorch.dataset
 import torch
 from filelock import FileLock
+from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
@@ -77,22 +77,20 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
 
 def _recall(memory, name, net, X, y, record, seed, epochs_bar):
     """Return a stored run, or train and store it; one that another process trains just now is waited for."""
-    key = joblib.hash((type(net), _without_tensors(net.get_params(deep=False)), _without_tensors(X), y, record, name))
+    key = _Hasher("md5", coerce_mmap=True).hash((type(net), net.get_params(deep=False), X, y, record, name))
     train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed", "epochs_bar"])
     with _locked(memory, key):
         return train(key, net, X, y, record, seed, epochs_bar)
 
 
-def _without_tensors(values):
-    """Replace tensors by arrays: a tensor pickles otherwise each time, so that its hash would never be met again."""
-    if isinstance(values, dict):
-        return {key: _without_tensors(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [type(values), *map(_without_tensors, values)]
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return str(values.dtype), tuple(values.shape), values.reshape(-1).view(torch.uint8).numpy()
-    return values
+class _Hasher(NumpyHasher):
+    """Hash tensors by what they hold; joblib would by where they lie."""
+
+    def save(self, obj):
+        if isinstance(obj, torch.Tensor):
+            numbers = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            obj = (type(obj), str(obj.dtype), tuple(obj.shape), obj.requires_grad, numbers)
+        super().save(obj)
 
 
 def _train_stored(key, net, X, y, record, seed, epochs_bar):

@@ -187,22 +187,29 @@ def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
     assert recalled.n_epochs_ == 4
 
 
-def test_memory_recalls_what_tensors_are_in(data, folder, tmp_path):
-    X, y = torch.tensor(data[0]), data[1]
-    net = make_net(callbacks=[CountTrainings(str(folder))], criterion__weight=torch.ones(3))
-    selector = ForgettingSelector(net, random_state=0, memory=tmp_path / "memory").fit(X, y)
-    for rows in (X.clone(), {"X": X}, {"X": X.clone()}):
-        clone(selector).fit(rows, y)
-    assert n_trainings(folder) == 2
-    clone(selector).fit(X + 1e-9, y)
-    clone(selector).set_params(estimator__criterion__weight=torch.tensor([1.0, 1.0, 2.0])).fit(X, y)
-    assert n_trainings(folder) == 4
+class Pretrained(MLP):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scaled", torch.ones(2, dtype=torch.bfloat16))
 
 
-def test_memory_recalls_the_default_net(data, tmp_path):
-    # Without a seed, only a recalled run repeats.
-    first, second = (ForgettingSelector(memory=tmp_path).fit(*data) for _ in range(2))
-    np.testing.assert_array_equal(first.margins_, second.margins_)
+@pytest.mark.parametrize("estimator", [None, make_net(Pretrained())], ids=["built-in", "module that is an instance"])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda X: {"X": torch.from_numpy(X)}])
+def test_memory_knows_tensors_by_what_they_hold(data, tmp_path, estimator, convert):
+    X, y = data
+    if estimator is None:
+        convert = np.asarray
+    location = tmp_path / "memory"
+    # Another process sees the same numbers elsewhere in its memory.
+    selector = ForgettingSelector(estimator, random_state=0, memory=location)
+    trained = joblib.Parallel(2)(joblib.delayed(clone(selector).fit)(convert(X), y) for _ in range(2))
+    recalled = clone(selector).fit(convert(X.copy()), y)
+    assert len(list(location.rglob("output.pkl"))) == 1
+    np.testing.assert_array_equal(recalled.margins_, trained[0].margins_)
+    changed = X.copy()
+    changed[0, 0] += 1
+    clone(selector).fit(convert(changed), y)
+    assert len(list(location.rglob("output.pkl"))) == 2
 
 
 @pytest.mark.parametrize(
