@@ -11,6 +11,7 @@ import numpy as np
 import skorch.dataset
 import torch
 from filelock import FileLock
+from joblib import effective_n_jobs
 from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
@@ -60,7 +61,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     memory = check_memory(str(memory) if isinstance(memory, Path) else memory)
     n_jobs = n_jobs if len(seeds) > 1 else None
     # Bars of runs that go on at the same time would overwrite each other.
-    epochs_bar = progress and joblib.effective_n_jobs(n_jobs) == 1
+    epochs_bar = progress and effective_n_jobs(n_jobs) == 1
     if getattr(memory, "location", "elsewhere") is None:
         jobs = [delayed(_train)(net, X, y, record, seed, epochs_bar) for seed in seeds]
     else:
