@@ -1,9 +1,9 @@
 """How Sphinx builds these pages: ``make docs``."""
 
 import os
+from pathlib import Path
 
 import matplotlib
-from sphinx_gallery.sorting import FileNameSortKey
 
 import skprune
 
@@ -23,9 +23,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
-# Pages of other authors, such as tables of measurements, are taken in where they are.
-suppress_warnings = ["toc.empty_glob"]
+exclude_patterns = ["_build", "benchmarks/*"]
+default_role = "literal"
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -37,7 +36,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skprune",),
     "reference_url": {"skprune": None},
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "show_memory": False,
     "download_all_examples": False,
@@ -47,3 +46,13 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skprune"
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
+
+
+def add_tables(app, docname, source):
+    """Append to the page of benchmarks the sections that stand in the folder of that name, if any do."""
+    if docname == "benchmarks":
+        source[0] += "".join(f"\n{file.read_text()}" for file in sorted(Path(app.srcdir, "benchmarks").glob("*.md")))
+
+
+def setup(app):
+    app.connect("source-read", add_tables)
