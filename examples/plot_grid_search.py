@@ -26,11 +26,15 @@ pipe = Pipeline(
         ("clf", LogisticRegression(max_iter=1000)),
     ]
 )
-grid = {"prune__k": [0.9, 0.7, 0.5, 0.3, 0.1], "prune__strategy": ["most_forgotten", "coverage", "random"]}
+grid = {
+    "prune__k": [0.9, 0.7, 0.5, 0.3, 0.1],
+    "prune__strategy": ["most_forgotten", "coverage", "random"],
+}
 search = GridSearchCV(pipe, grid, cv=5).fit(X, y)
 
 print("best:", search.best_params_)
-print(f"cross-validated accuracy {search.best_score_:.1%}, on test rows {search.score(X_test, y_test):.1%}")
+print(f"cross-validated accuracy: {search.best_score_:.1%}")
+print(f"accuracy on test rows: {search.score(X_test, y_test):.1%}")
 print(f"rows kept in the end: {search.best_estimator_['prune'].get_support().sum()} of {len(y)}")
 
 # %%
@@ -46,8 +50,8 @@ ax.set_xticks(range(3), [name.replace("_", " ") for name in grid["prune__strateg
 ax.set_yticks(range(5), [f"{k:.0%}" for k in grid["prune__k"]])
 ax.set(xlabel="strategy", ylabel="share of rows kept")
 for row, column in np.ndindex(scores.shape):
-    dark = image.norm(scores[row, column]) < 0.5
-    ax.text(column, row, f"{scores[row, column]:.1%}", ha="center", va="center", color="white" if dark else "black")
+    color = "white" if image.norm(scores[row, column]) < 0.5 else "black"
+    ax.text(column, row, f"{scores[row, column]:.1%}", ha="center", va="center", color=color)
 figure.colorbar(image, label="Accuracy")
 memory.cleanup()
 

@@ -23,9 +23,8 @@ from skprune import ForgettingSelector
 selector = ForgettingSelector(n_runs=3, random_state=0, verbose=1).fit(X, y)
 suspect = selector.margins_ < 0
 print(f"{is_wrong.sum()} labels are wrong, {suspect.sum()} rows are suspects")
-print(
-    f"of the suspects {is_wrong[suspect].mean():.0%} are wrong, of the wrong labels {suspect[is_wrong].mean():.0%} are suspects"
-)
+print(f"of the suspects {is_wrong[suspect].mean():.0%} are wrong")
+print(f"of the wrong labels {suspect[is_wrong].mean():.0%} are suspects")
 
 # %%
 # A map of the rows shows them at the bottom.
@@ -54,5 +53,5 @@ from skprune import make_pipeline
 X_train, X_test, y_train, _, _, y_test = train_test_split(X, y, y_true, random_state=0)
 nearest = KNeighborsClassifier(1)
 pruned = make_pipeline(ForgettingSelector(k=0.8, strategy="coverage", random_state=0), nearest)
-print(f"one nearest neighbour, all rows:     {nearest.fit(X_train, y_train).score(X_test, y_test):.1%}")
-print(f"one nearest neighbour, 80% of them:  {pruned.fit(X_train, y_train).score(X_test, y_test):.1%}")
+for name, classifier in (("all rows", nearest), ("80% of them", pruned)):
+    print(f"nearest neighbour, {name}: {classifier.fit(X_train, y_train).score(X_test, y_test):.1%}")

@@ -286,7 +286,7 @@ class PruningCurveDisplay:
 
 
 class ForgettingDisplay:
-    """How often the rows of a training set were forgotten.
+    """How often the rows of a training set were forgotten: a distribution as in [1]_, or a map after [2]_.
 
     Use :meth:`from_selector` to make one. All parameters are stored as attributes.
 
@@ -377,9 +377,9 @@ class ForgettingDisplay:
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         kind : {"hist", "map"}, default="hist"
-            ``"hist"`` draws how many rows were forgotten how often, as in [1]_, on a logarithmic axis.
-            ``"map"`` draws a point a row, mean margin against events, after [2]_; points are moved by at most
-            0.3 events to the sides, so that fewer hide others.
+            ``"hist"`` draws how many rows were forgotten how often, on a logarithmic axis. ``"map"`` draws a point
+            a row, mean margin against events; points are moved by at most 0.3 events to the sides, so that fewer
+            hide others.
         **kwargs : dict
             Passed to :meth:`matplotlib.axes.Axes.bar` (`"hist"`) or :meth:`matplotlib.axes.Axes.scatter`
             (`"map"`) for the learned rows.
