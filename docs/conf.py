@@ -46,7 +46,12 @@ html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = "skprune"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+# Guide and examples are short, and their code needs the width; pages without a section have nothing to navigate.
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
+}
+html_sidebars = {name: [] for name in ("index", "install", "benchmarks", "whats_new", "coming_from_*")}
 html_show_sourcelink = False
 
 

@@ -25,7 +25,7 @@ for part, strategy in zip(figure.subfigures(1, 2), ("most_forgotten", "least_for
     part.suptitle(strategy.replace("_", " ").capitalize())
     for ax, row in zip(part.subplots(4, 5).flat, rows, strict=True):
         ax.imshow(X[row].reshape(8, 8), cmap="gray_r")
-        ax.set_title(f"{y[row]}, {selector.forgetting_scores_[row]} \N{MULTIPLICATION SIGN}", fontsize=9)
+        ax.set_title(f"{y[row]}, {selector.forgetting_scores_[row]} x", fontsize=9)
         ax.axis("off")
 
 # %%
