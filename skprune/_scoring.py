@@ -1,5 +1,6 @@
 """Trainings of the scoring net: one run, and many of them through joblib and memory."""
 
+import os
 import random
 import threading
 from contextlib import contextmanager, nullcontext
@@ -52,7 +53,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     n_epochs : int
         Number of epochs of the last run.
     """
-    memory = check_memory(str(memory) if isinstance(memory, Path) else memory)
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
     if getattr(memory, "location", "elsewhere") is None:
         jobs = [delayed(_train)(net, X, y, record, seed) for seed in seeds]
     else:
