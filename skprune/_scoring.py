@@ -1,5 +1,6 @@
 """Trainings of the scoring net: one run, and many of them through joblib and memory."""
 
+import os
 import random
 import threading
 from contextlib import contextmanager, nullcontext
@@ -58,7 +59,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     accuracy : float
         Share of the rows that are predicted correctly at their last presentation, averaged over runs.
     """
-    memory = check_memory(str(memory) if isinstance(memory, Path) else memory)
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
     n_jobs = n_jobs if len(seeds) > 1 else None
     # Bars of runs that go on at the same time would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
