@@ -8,7 +8,7 @@ import sklearn.pipeline
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.utils import Bunch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import check_choice, check_selection, count_kept

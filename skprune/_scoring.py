@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from skorch.callbacks import Callback, EarlyStopping
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from skprune._batches import make_batches
 from skprune._recorder import ForgettingRecorder
