@@ -168,7 +168,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.__dict__.pop("_scores", None)
         self._check_parameters()
         y = self._check_y(y)
-        X = self._check_X(X, y)
+        X = self._check_X(X, y, trains=forgetting_scores is None)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -303,8 +303,14 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_classification_targets(y)
         return y
 
-    def _check_X(self, X, y):
-        if self.estimator is None:
+    def _check_X(self, X, y, trains):
+        if self.estimator is None and trains:
+            if is_table(X):
+                raise TypeError(
+                    f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
+                    "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
+                    "that stand for the rows, such as embeddings."
+                )
             X = validate_data(self, X, accept_sparse="csr", ensure_min_samples=2)
         elif _is_matrix(X):
             validate_data(self, X, skip_check_array=True)

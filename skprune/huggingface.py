@@ -19,6 +19,7 @@ from skprune._selection import PruningWarning
 try:
     from accelerate.utils import gather, send_to_device
     from transformers import TrainerCallback
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     from transformers.trainer_callback import ExportableState
 except ImportError as error:
     raise ImportError(
@@ -271,10 +272,11 @@ def _check_head(model):
     n_labels, problem = getattr(config, "num_labels", None), getattr(config, "problem_type", None)
     if n_labels == 1 or problem == "regression":
         raise ValueError(
-            f"{type(model).__name__} has a regression head (num_labels={n_labels}, problem_type={problem!r}): a "
-            "number is neither right nor wrong, so that nothing can be forgotten. Use a classifier: from_pretrained(..., num_labels=2) or more, with labels in bins if need be."
+            f"{type(model).__name__} has a regression head (num_labels={n_labels}, problem_type={problem!r}): a number is "
+            "neither right nor wrong, so that nothing can be forgotten. Use a classifier, from_pretrained(..., num_labels=2) "
+            "or more, with labels in bins if need be."
         )
-    if getattr(model, "loss_type", None) == "ForCausalLM":
+    if type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
         raise ValueError(
             f"{type(model).__name__} predicts the next token of texts, not a class of rows. Use a model for sequence or token "
             "classification, such as AutoModelForSequenceClassification."
