@@ -7,11 +7,11 @@ from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
-import joblib
 import numpy as np
 import skorch.dataset
 import torch
 from filelock import FileLock
+from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
@@ -66,10 +66,20 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
 
 def _recall(memory, name, net, X, y, record, seed):
     """Return a stored run, or train and store it; one that another process trains just now is waited for."""
-    key = joblib.hash((type(net), net.get_params(deep=False), X, y, record, name))
+    key = _Hasher("md5", coerce_mmap=True).hash((type(net), net.get_params(deep=False), X, y, record, name))
     train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed"])
     with _locked(memory, key):
         return train(key, net, X, y, record, seed)
+
+
+class _Hasher(NumpyHasher):
+    """Hash tensors by what they hold; joblib would by where they lie."""
+
+    def save(self, obj):
+        if isinstance(obj, torch.Tensor):
+            numbers = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            obj = (type(obj), str(obj.dtype), tuple(obj.shape), obj.requires_grad, numbers)
+        super().save(obj)
 
 
 def _train_stored(key, net, X, y, record, seed):

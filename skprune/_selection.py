@@ -3,6 +3,7 @@
 import math
 import numbers
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -39,9 +40,11 @@ def select_rows(
         How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
     y : array-like of shape (n_rows,), default=None
         Class labels, needed if `balance`.
-    strategy : {"most_forgotten", "least_forgotten", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. A callable ``(scores: ForgettingScores, n_keep: int, rng:
-        numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
+        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
+        others some from every stratum of the margin, hard, middling and easy, after [2]_; it needs margins and
+        reads neither `never_learned` nor `tie_break`. A callable ``(scores: ForgettingScores, n_keep: int,
+        rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten at every presentation (`"max"`), as in [1]_.
@@ -79,6 +82,8 @@ def select_rows(
     ----------
     .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
        Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+    .. [2] H. Zheng et al., "Coverage-centric Coreset Selection for High Pruning Rates", ICLR 2023.
+       https://arxiv.org/abs/2210.15809
 
     Examples
     --------
@@ -92,7 +97,9 @@ def select_rows(
     scores = as_scores(scores)
     n_keep = count_kept(k, len(scores))
     rng = np.random.default_rng(check_random_state(random_state).randint(2**32, dtype=np.uint32))
-    choose = strategy if callable(strategy) else _ranking(strategy, never_learned, tie_break)
+    choose = strategy
+    if not callable(strategy):
+        choose = partial(_STRATEGIES[strategy], never_learned=never_learned, tie_break=tie_break)
     if not balance:
         return np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
 
@@ -143,46 +150,83 @@ def check_choice(name, value, choices, otherwise=""):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}{otherwise}; got {value!r}.")
 
 
-def _ranking(strategy, never_learned, tie_break):
-    """Return ``(scores, n_keep, rng) -> row numbers`` for a strategy given by its name."""
-
-    def choose(scores, n_keep, rng):
-        keys = _STRATEGIES[strategy](scores, never_learned, tie_break)
-        # Drawn for every row whatever n_keep is, so that a smaller k keeps a part of what a larger one does.
-        return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
-
-    return choose
+def _most_forgotten(scores, n_keep, rng, never_learned, tie_break):
+    return _by_count(scores, n_keep, rng, never_learned, tie_break, sign=-1)
 
 
-def _most_forgotten(scores, never_learned, tie_break):
-    return _by_count(scores, never_learned, tie_break, sign=-1)
+def _least_forgotten(scores, n_keep, rng, never_learned, tie_break):
+    return _by_count(scores, n_keep, rng, never_learned, tie_break, sign=1)
 
 
-def _least_forgotten(scores, never_learned, tie_break):
-    return _by_count(scores, never_learned, tie_break, sign=1)
-
-
-def _by_count(scores, never_learned, tie_break, sign):
-    """Return sort keys, the first the most important, whose smallest rows are kept first."""
+def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
     keys = [scores.never_learned] if never_learned == "drop" else []
     keys.append(sign * forgetting_counts(scores, never_learned))
     if tie_break == "margin":
         keys.append(-sign * np.nan_to_num(scores.margins))
-    return keys
+    return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
 
 
-def _random(scores, never_learned, tie_break):
-    return []
+def _random(scores, n_keep, rng, never_learned, tie_break):
+    return _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
 
 
-_STRATEGIES = {"most_forgotten": _most_forgotten, "least_forgotten": _least_forgotten, "random": _random}
+def _coverage(scores, n_keep, rng, never_learned, tie_break):
+    margins = scores.margins
+    if np.isnan(margins).any():
+        raise ValueError(
+            f"strategy='coverage' needs the margin of every row; {np.isnan(margins).sum()} of {len(margins)} have none. An "
+            "array of scores says nothing of margins: pass a ForgettingScores, or use strategy='most_forgotten'."
+        )
+    trusted, suspects = np.flatnonzero(margins >= 0), np.flatnonzero(margins < 0)
+    if n_keep >= len(trusted):
+        draw = rng.random(len(scores))
+        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-margins, draw], suspects)])
+    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
+    edges = np.linspace(margins[trusted].min(), margins[trusted].max(), n_strata + 1)
+    shuffled = rng.permutation(trusted)
+    strata = np.searchsorted(edges[1:-1], margins[shuffled], side="right").astype(np.uint8)
+    sizes = np.bincount(strata, minlength=n_strata)
+    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
+    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, _budgets(sizes, n_keep), strict=True)])
+
+
+# Strata as in coverage-centric selection, of equal width in margin, with more of a small stratum than of a large one.
+_MAX_STRATA = 50
+_ROWS_A_STRATUM = 10
+_BUDGET_EXPONENT = 0.75
+
+
+def _budgets(sizes, n_keep):
+    """Share `n_keep` rows among strata by a power of their sizes; what a stratum lacks goes to the others."""
+    weights = sizes**_BUDGET_EXPONENT
+    full = sizes == 0
+    while True:
+        left = n_keep - sizes[full].sum()
+        budgets = np.where(full, sizes, left * weights / max(weights[~full].sum(), 1))
+        if not (budgets > sizes).any():
+            return _round_to_total(budgets, n_keep)
+        full |= budgets >= sizes
+
+
+def _round_to_total(shares, total):
+    """Round shares down, and those with the largest remainders up, so that they sum to `total`."""
+    rounded = np.floor(shares).astype(np.int64)
+    largest = np.argsort(rounded - shares, kind="stable")
+    rounded[largest[: total - rounded.sum()]] += 1
+    return rounded
+
+
+_STRATEGIES = {
+    "most_forgotten": _most_forgotten,
+    "least_forgotten": _least_forgotten,
+    "coverage": _coverage,
+    "random": _random,
+}
 
 
 def _smallest(n_keep, keys, rows):
     """Return the `n_keep` of `rows` that come first by `keys`, looking at a key only where those before it tie."""
-    if n_keep == 0 or n_keep == len(rows):
-        return rows[:n_keep]
-    if not keys:
+    if n_keep == 0 or n_keep == len(rows) or not keys:
         return rows[:n_keep]
     key = keys[0][rows]
     border = np.partition(key, n_keep - 1)[n_keep - 1]
@@ -198,9 +242,7 @@ def _class_shares(y, n_keep, n_rows):
     if y.shape != (n_rows,):
         raise ValueError(f"y must have one label a row, {n_rows} here; got the shape {y.shape}.")
     _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
-    shares, remainders = np.divmod(n_keep * sizes, n_rows)
-    largest = np.argsort(-remainders, kind="stable")
-    shares[largest[: n_keep - shares.sum()]] += 1
+    shares = _round_to_total(n_keep * sizes / n_rows, n_keep)
     rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     yield from zip(rows_by_class, shares, strict=True)
 

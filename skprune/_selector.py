@@ -34,9 +34,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     k : float in (0, 1] or int >= 1, default=0.5
         How much to keep: a float is a share, ``ceil(k * n_samples)`` rows, an int a number of rows. 1 is one
         row, 1.0 all of them.
-    strategy : {"most_forgotten", "least_forgotten", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. A callable ``(scores: ForgettingScores, n_keep: int, rng:
-        numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
+        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
+        others some from every stratum of the margin, hard, middling and easy, after [2]_. A callable ``(scores:
+        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different
+        ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten once an epoch (`"max"`), as in [1]_.
@@ -96,6 +98,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
        Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+    .. [2] H. Zheng et al., "Coverage-centric Coreset Selection for High Pruning Rates", ICLR 2023.
+       https://arxiv.org/abs/2210.15809
 
     Examples
     --------

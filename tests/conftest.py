@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def scripted():
     history = rng.random((n_rows, n_epochs)) < 0.6
     y = rng.integers(0, 3, n_rows)
     X = np.column_stack([history, y]).astype(np.float32)
-    events = [sum(a and not b for a, b in zip(row[:-1], row[1:], strict=True)) for row in history.tolist()]
+    events = [sum(a and not b for a, b in pairwise(row)) for row in history.tolist()]
     net = make_net(Scripted, lr=0.0, max_epochs=n_epochs, batch_size=8, callbacks=[Clock()])
     sure, unsure = np.exp(2) / (np.exp(2) + 2), 1 / (np.exp(2) + 2)
     margins = np.where(history, sure - unsure, unsure - sure).mean(1)

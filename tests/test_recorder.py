@@ -235,7 +235,7 @@ def test_a_loss_that_is_not_finite(data, params):
 
 def test_predictions_that_are_no_probabilities(data):
     net = make_net(train_split=None, callbacks=[ForgettingRecorder()], predict_nonlinearity=Doubled())
-    with pytest.raises(ValueError, match="no class probabilities.*predict_nonlinearity"):
+    with pytest.raises(ValueError, match=r"no class probabilities.*predict_nonlinearity"):
         net.fit(data[0].astype(np.float32), data[1])
 
 
@@ -292,7 +292,7 @@ def test_a_collate_fn_whose_rows_are_unknown(scripted):
     X, y, net, _, _ = scripted
     net.set_params(callbacks=[Clock(), ForgettingRecorder()], train_split=None)
     net.set_params(iterator_train__collate_fn=mixing_collate)
-    with pytest.raises(ValueError, match="collate_fn.*matched to rows"):
+    with pytest.raises(ValueError, match=r"collate_fn.*matched to rows"):
         net.fit(X, y)
 
 

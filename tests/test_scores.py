@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def record(history, margins=None, batch_size=3, seed=0):
 
 
 def count_events(outcomes):
-    return sum(before and not after for before, after in zip(outcomes[:-1], outcomes[1:], strict=True))
+    return sum(before and not after for before, after in pairwise(outcomes))
 
 
 histories = st.tuples(st.integers(1, 8), st.integers(1, 7)).flatmap(lambda shape: arrays(bool, shape))

@@ -23,13 +23,13 @@ from skprune import ForgettingSelector, Pipeline
 class Presented(Callback):
     """Write down how many rows each epoch trained on."""
 
-    n_rows = []
+    n_rows = ()
 
     def on_train_begin(self, net, **kwargs):
-        type(self).n_rows = []
+        type(self).n_rows = ()
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        type(self).n_rows.append((len(dataset_train), None if dataset_valid is None else len(dataset_valid)))
+        type(self).n_rows += ((len(dataset_train), None if dataset_valid is None else len(dataset_valid)),)
 
 
 class CountTrainings(Callback):
@@ -63,7 +63,7 @@ def test_no_row_is_held_out(data, train_split):
     # The default of skorch holds out a fifth.
     net = make_net(callbacks=[Presented()], max_epochs=2, train_split=train_split)
     selector = ForgettingSelector(net).fit(*data)
-    assert Presented.n_rows == [(120, None)] * 2
+    assert Presented.n_rows == ((120, None),) * 2
     np.testing.assert_array_equal(selector._scores.presentations, 2)
 
 
@@ -75,7 +75,7 @@ def test_a_predefined_validation_set_stays(data):
         train_split=predefined_split(valid),
     )
     selector = ForgettingSelector(net).fit(X, y)
-    assert Presented.n_rows == [(120, 30)] * 2
+    assert Presented.n_rows == ((120, 30),) * 2
     assert selector.n_epochs_ == 2
 
 
@@ -185,6 +185,31 @@ def test_memory_gives_what_training_gives(data, folder, tmp_path, make):
         recalled.estimator_.predict(X.astype("float32")), trained.estimator_.predict(X.astype("float32"))
     )
     assert recalled.n_epochs_ == 4
+
+
+class Pretrained(MLP):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scaled", torch.ones(2, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("estimator", [None, make_net(Pretrained())], ids=["built-in", "module that is an instance"])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda X: {"X": torch.from_numpy(X)}])
+def test_memory_knows_tensors_by_what_they_hold(data, tmp_path, estimator, convert):
+    X, y = data
+    if estimator is None:
+        convert = np.asarray
+    location = tmp_path / "memory"
+    # Another process sees the same numbers elsewhere in its memory.
+    selector = ForgettingSelector(estimator, random_state=0, memory=location)
+    trained = joblib.Parallel(2)(joblib.delayed(clone(selector).fit)(convert(X), y) for _ in range(2))
+    recalled = clone(selector).fit(convert(X.copy()), y)
+    assert len(list(location.rglob("output.pkl"))) == 1
+    np.testing.assert_array_equal(recalled.margins_, trained[0].margins_)
+    changed = X.copy()
+    changed[0, 0] += 1
+    clone(selector).fit(convert(changed), y)
+    assert len(list(location.rglob("output.pkl"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
 
-STRATEGIES = ["most_forgotten", "least_forgotten", "random"]
+STRATEGIES = ["most_forgotten", "least_forgotten", "random", "coverage"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
 
 
@@ -62,7 +62,7 @@ def test_exactly_k_rows(n_rows, seed, k, strategy, balance):
 @given(
     st.integers(2, 40),
     st.integers(0, 500),
-    st.sampled_from(STRATEGIES),
+    st.sampled_from(STRATEGIES[:3]),
     st.sampled_from(["margin", "random"]),
     st.data(),
 )
@@ -83,7 +83,9 @@ def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
 
 
 @given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0, 1, exclude_min=True), st.sampled_from(STRATEGIES)
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.floats(0, 1, exclude_min=True),
+    st.sampled_from(STRATEGIES[:3]),
 )
 def test_class_shares(y, k, strategy):
     y = np.array(y)
@@ -114,8 +116,9 @@ def test_balance_within_classes():
 def test_equal_rows_are_equally_likely(strategy, balance):
     y = np.repeat([0, 1], 10)  # sorted by label
     times_kept = np.zeros(20)
+    equal = record(np.ones((2, 20), dtype=bool), np.full((2, 20), 0.5))
     for seed in range(400):
-        times_kept[select_rows(np.zeros(20), 0.5, y=y, strategy=strategy, balance=balance, random_state=seed)] += 1
+        times_kept[select_rows(equal, 0.5, y=y, strategy=strategy, balance=balance, random_state=seed)] += 1
     # Each is kept 200 times of 400 on average, with a standard deviation of 10.
     assert times_kept.min() > 150
     assert times_kept.max() < 250
@@ -210,3 +213,47 @@ def test_many_rows_are_selected_like_few():
     kept = select_rows(events, 0.1, random_state=0)
     assert len(kept) == 10_000
     assert events[kept].min() >= np.delete(events, kept).max()
+
+
+def scores_of(margins):
+    margins = np.asarray(margins, dtype=float)
+    return record(margins[None] > 0, margins[None])
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=200), st.floats(0, 1, exclude_min=True), st.integers(0, 100))
+def test_coverage_keeps_suspects_last(margins, k, seed):
+    margins = np.array(margins)
+    kept = select_rows(scores_of(margins), k, strategy="coverage", random_state=seed)
+    n_keep, n_trusted = math.ceil(k * len(margins)), np.sum(margins >= 0)
+    assert len(kept) == len(set(kept)) == n_keep
+    n_suspects = np.sum(margins[kept] < 0)
+    assert n_suspects == max(0, n_keep - n_trusted)
+    # Of the suspects, those come first that are the least suspect.
+    least = np.sort(margins[margins < 0])[::-1][:n_suspects]
+    np.testing.assert_array_equal(np.sort(margins[kept])[:n_suspects], least[::-1])
+
+
+def test_coverage_of_every_stratum():
+    # 1000 easy rows, 100 middling ones, 10 hard ones, 500 suspects.
+    margins = np.repeat([0.95, 0.5, 0.05, -0.5], [1000, 100, 10, 500])
+    kept = margins[select_rows(scores_of(margins), 200, strategy="coverage", random_state=0)]
+    counts = [np.sum(kept == margin) for margin in (0.95, 0.5, 0.05, -0.5)]
+    # 1000^0.75 : 100^0.75 : 10^0.75 = 177.8 : 31.6 : 5.6 of 200
+    assert counts == [165, 30, 5, 0]
+
+
+def test_coverage_gives_what_a_stratum_lacks_to_the_others():
+    margins = np.repeat([0.95, 0.5, 0.05], [100, 100, 4])
+    kept = margins[select_rows(scores_of(margins), 184, strategy="coverage", random_state=0)]
+    assert [np.sum(kept == margin) for margin in (0.95, 0.5, 0.05)] == [90, 90, 4]
+
+
+def test_coverage_is_seeded_and_drawn():
+    scores = scores_of(np.linspace(0, 1, 200))
+    draws = [tuple(select_rows(scores, 50, strategy="coverage", random_state=seed)) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_coverage_needs_margins():
+    with pytest.raises(ValueError, match="needs the margin of every row; 3 of 3 have none"):
+        select_rows([1, 2, 3], 1, strategy="coverage")
