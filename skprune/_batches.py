@@ -71,15 +71,14 @@ class TableDataset(Dataset):
     Parameters
     ----------
     X : datasets.Dataset
-        Without a collate_fn of the net, its columns become the tensors of a batch; a collate_fn gets rows as
-        dicts, in the format that the Dataset has.
+        Its numbers become tensors unless it has a format of its own.
     y : ndarray of shape (n_rows,), int64
     dtype : torch.dtype
         What floating columns are cast to.
     """
 
     def __init__(self, X, y, *, dtype):
-        self.X = X
+        self.X = X if X.format["type"] else X.with_format("torch")
         self.y = y
         self.dtype = dtype
 
@@ -87,17 +86,19 @@ class TableDataset(Dataset):
         return len(self.X)
 
     def __getitem__(self, row):
-        return self.X[int(row)], self.y[row]
+        return self.__getitems__([row])[0]
 
     def __getitems__(self, rows):
-        return list(zip(self.X.__getitems__(rows), self.y[rows], strict=True))
+        columns = self._read(self.X, rows)
+        samples = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return list(zip(samples, self.y[rows], strict=True))
 
     def take_batch(self, rows):
         """As that of :class:`BatchDataset`; `X` is a dict of tensors."""
         table = self.X
-        if table.format["type"] != "custom":  # a transform of the user's own
+        if table.format["type"] != "custom":  # which is a transform of the user's own
             table = table.with_format("torch", columns=table.format["columns"])
-        columns = table[rows.tolist()]
+        columns = self._read(table, rows.tolist())
         for name, values in columns.items():
             if not isinstance(values, torch.Tensor):
                 raise ValueError(
@@ -105,8 +106,15 @@ class TableDataset(Dataset):
                     "length or are no numbers. Pad them, leave the column out with X.select_columns([...]), or give the net an "
                     "iterator_train__collate_fn that makes batches of the rows, and an iterator_valid__collate_fn."
                 )
-        X = {name: values.to(self.dtype) if values.is_floating_point() else values for name, values in columns.items()}
-        return X, torch.from_numpy(self.y[rows])
+        return columns, torch.from_numpy(self.y[rows])
+
+    def _read(self, table, rows):
+        columns = table[rows]
+        return {name: values.to(self.dtype) if _is_float(values) else values for name, values in columns.items()}
+
+
+def _is_float(values):
+    return isinstance(values, torch.Tensor) and values.is_floating_point()
 
 
 class SampleDataset(Dataset):

@@ -479,7 +479,7 @@ class PadBatch:
 
     def __call__(self, samples):
         rows, labels = zip(*samples, strict=True)
-        batch = self.pad([{"input_ids": list(row["input_ids"])} for row in rows])
+        batch = self.pad([{"input_ids": row["input_ids"]} for row in rows])
         self.widths.add(batch["input_ids"].shape[1])
         return dict(batch), torch.tensor(labels)
 
