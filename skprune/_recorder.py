@@ -129,6 +129,8 @@ class ForgettingRecorder(Callback):
         kwargs = {"batch_size": net.batch_size * _EVALUATION_BATCHES, **net.get_params_for("iterator_valid")}
         if kwargs["batch_size"] < 0:  # skorch's way to say: all rows in one batch
             kwargs["batch_size"] = len(dataset)
+        # No larger than a process's share, since accelerate fills up the batches of all processes.
+        kwargs["batch_size"] = min(kwargs["batch_size"], -(-len(dataset) // _n_processes(net)))
         for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
             y_pred = _first(net.evaluation_step(batch, training=False))
             y_true = batch[1]
@@ -164,6 +166,10 @@ class ForgettingRecorder(Callback):
 def _prepare(net):
     """Return what splits the batches of a loader over processes, for a net with skorch's `AccelerateMixin`."""
     return net.accelerator.prepare if hasattr(net, "accelerator") else lambda loader: loader
+
+
+def _n_processes(net):
+    return net.accelerator.num_processes if hasattr(net, "accelerator") else 1
 
 
 def _device(net):

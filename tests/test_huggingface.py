@@ -1,7 +1,9 @@
+import os
 import random
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -626,3 +628,39 @@ def test_accelerate_in_one_process(record):
     selector = ForgettingSelector(net, record=record, random_state=0).fit(padded(reviews), reviews["label"])
     np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
     np.testing.assert_allclose(selector.margins_, expected.margins_, atol=1e-5)
+
+
+def test_two_processes(tmp_path):
+    # Each process has checked the Trainer's scores against its own count, row by row, of the same weights.
+    script = Path(__file__).with_name("two_processes.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    finished = subprocess.run(
+        [*launch, str(script), str(tmp_path)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    one, other = (np.load(tmp_path / f"{rank}.npz") for rank in (0, 1))
+    assert one["n_processes"] == 2
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    # 29 rows: the processes have 15 each, one of them twice.
+    np.testing.assert_array_equal(one["trainer_presentations"], [6] * 29)
+    assert one["trainer_rows"] == 6 * 15
+    assert one["epoch_rows"] == 8 * 15
+    assert one["batch_rows"] == 0
+    for name in ("epoch", "batch"):
+        np.testing.assert_array_equal(one[f"{name}_presentations"], [8] * 29)
+    history = one["epoch_history"].T.tolist()
+    np.testing.assert_array_equal(
+        one["epoch_events"], [sum(before and not after for before, after in pairwise(row)) for row in history]
+    )
+    # Two batches of 4 make the updates of one of 8.
+    reviews = make_reviews(32)
+    net = make_encoder(batch_size=8, iterator_train__shuffle=False)
+    expected = ForgettingSelector(net, random_state=0).fit(padded(reviews), reviews["label"])
+    np.testing.assert_array_equal(one["ordered_events"], expected.forgetting_scores_)
+    np.testing.assert_allclose(one["ordered_margins"], expected.margins_, atol=1e-4)
+    assert all(one[f"{name}_events"].sum() > 3 for name in ("trainer", "epoch", "batch", "ordered"))
