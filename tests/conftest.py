@@ -1,3 +1,8 @@
+import os
+
+# Before numpy and torch read it: several test processes with several threads each would fight.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import random
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ import pandas as pd
 import pytest
 import sklearn.pipeline
 from conftest import make_net
-from imblearn.over_sampling import SMOTE, RandomOverSampler
-from imblearn.under_sampling import RandomUnderSampler
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -258,6 +256,10 @@ def test_verbose(data, capsys):
 
 
 def test_imbalanced_learn(data):
+    # Imported late: imbalanced-learn adds a method to scikit-learn's list, by which scikit-learn's own tests are made.
+    from imblearn.over_sampling import SMOTE, RandomOverSampler
+    from imblearn.under_sampling import RandomUnderSampler
+
     X, y = data
     few = np.r_[np.flatnonzero(y == 0)[:10], np.flatnonzero(y == 1)]
     X, y, weights = X[few], y[few], np.arange(120)[few]
@@ -266,6 +268,10 @@ def test_imbalanced_learn(data):
     assert len(under[-1].y_) == 10
     lookup = dict(zip(weights, y, strict=True))
     assert [lookup[weight] for weight in under[-1].sample_weight_] == under[-1].y_.tolist()
+    with config_context(enable_metadata_routing=True):
+        clf = Remember().set_fit_request(sample_weight=True, groups=False)
+        routed = make_pipeline(RandomUnderSampler(random_state=0), clf).fit(X, y, sample_weight=weights)
+        assert [lookup[weight] for weight in routed[-1].sample_weight_] == routed[-1].y_.tolist()
     over = make_pipeline(RandomOverSampler(random_state=0), Remember()).fit(X, y, remember__sample_weight=weights)
     assert [lookup[weight] for weight in over[-1].sample_weight_] == over[-1].y_.tolist()
     smote = make_pipeline(SMOTE(random_state=0, k_neighbors=3), ForgettingSelector(k=0.5, balance=True), Remember())
