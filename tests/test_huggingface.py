@@ -651,6 +651,9 @@ def test_two_processes(tmp_path):
     assert one["trainer_rows"] == 6 * 15
     assert one["epoch_rows"] == 8 * 15
     assert one["batch_rows"] == 0
+    assert one["recalled_rows"] == 0
+    np.testing.assert_array_equal(one["stored_events"], one["epoch_events"])
+    np.testing.assert_array_equal(one["recalled_events"], one["epoch_events"])
     for name in ("epoch", "batch"):
         np.testing.assert_array_equal(one[f"{name}_presentations"], [8] * 29)
     history = one["epoch_history"].T.tolist()

@@ -81,7 +81,7 @@ def record_with_trainer(folder, reviews):
     return callback.scores_, counted.n_rows - 6 * len(reviews)
 
 
-def record_with_skorch(reviews, record, shuffle=True):
+def record_with_skorch(reviews, record, shuffle=True, memory=None):
     tokens, labels = padded(reviews), np.array(reviews["label"])
     ByHandInNet.history, CountedEncoder.n_rows = (), 0
     net = AcceleratedNet(
@@ -96,7 +96,7 @@ def record_with_skorch(reviews, record, shuffle=True):
         verbose=0,
         callbacks=[ByHandInNet(tokens, labels)],
     )
-    selector = ForgettingSelector(net, record=record, random_state=0).fit(tokens, labels)
+    selector = ForgettingSelector(net, record=record, memory=memory, random_state=0).fit(tokens, labels)
     return selector, np.array(ByHandInNet.history), CountedEncoder.n_rows
 
 
@@ -109,6 +109,8 @@ def main(folder):
     results["trainer_presentations"] = scores.presentations
     recordings = {
         "epoch": (reviews, "epoch"),
+        "stored": (reviews, "epoch", True, folder / "memory"),
+        "recalled": (reviews, "epoch", True, folder / "memory"),
         "batch": (reviews, "batch"),
         "ordered": (make_reviews(32), "batch", False),
     }
