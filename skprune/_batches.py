@@ -1,13 +1,13 @@
 """A torch dataset that hands out whole batches of arrays, tensors and sparse matrices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-from skprune._rows import count_rows, take_rows
+from skprune._rows import count_rows, is_table, take_rows
 
 
 class BatchDataset(Dataset):
@@ -65,17 +65,74 @@ class BatchDataset(Dataset):
         return X
 
 
+class TableDataset(Dataset):
+    """Rows of a `datasets.Dataset` and their labels, read from its Arrow table a batch at a time.
+
+    Parameters
+    ----------
+    X : datasets.Dataset
+        Its numbers become tensors unless it has a format of its own.
+    y : ndarray of shape (n_rows,), int64
+    dtype : torch.dtype
+        What floating columns are cast to.
+    """
+
+    def __init__(self, X, y, *, dtype):
+        self.X = X if X.format["type"] else X.with_format("torch")
+        self.y = y
+        self.dtype = dtype
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, rows):
+        columns = self._read(self.X, rows)
+        samples = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return list(zip(samples, self.y[rows], strict=True))
+
+    def take_batch(self, rows):
+        """As that of :class:`BatchDataset`; `X` is a dict of tensors."""
+        table = self.X
+        if table.format["type"] != "custom":  # which is a transform of the user's own
+            table = table.with_format("torch", columns=table.format["columns"])
+        columns = self._read(table, rows.tolist())
+        for name, values in columns.items():
+            if not isinstance(values, torch.Tensor):
+                raise ValueError(
+                    f"The scoring net computes with tensors, but rows of the column {name!r} of X make none: they differ in "
+                    "length or are no numbers. Pad them, leave the column out with X.select_columns([...]), or give the net an "
+                    "iterator_train__collate_fn that makes batches of the rows, and an iterator_valid__collate_fn."
+                )
+        return columns, torch.from_numpy(self.y[rows])
+
+    def _read(self, table, rows):
+        columns = table[rows]
+        return {name: values.to(self.dtype) if _is_float(values) else values for name, values in columns.items()}
+
+
+def _is_float(values):
+    return isinstance(values, torch.Tensor) and values.is_floating_point()
+
+
 class SampleDataset(Dataset):
-    """A sequence of objects, such as texts, and their labels, for a collate_fn to make batches of."""
+    """Objects, such as texts, and their labels, for a collate_fn to make batches of.
+
+    A row of a dict is a dict.
+    """
 
     def __init__(self, X, y):
         self.X = X
         self.y = y
 
     def __len__(self):
-        return len(self.X)
+        return count_rows(self.X)
 
     def __getitem__(self, row):
+        if isinstance(self.X, Mapping):
+            return {key: values[row] for key, values in self.X.items()}, self.y[row]
         return self.X[row], self.y[row]
 
 
@@ -91,13 +148,21 @@ def make_batches(net, X, y):
     dtypes = (parameter.dtype for parameter in module.parameters() if parameter.is_floating_point())
     has_embedding = any(isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag)) for part in module.modules())
     dtype = next(dtypes, torch.get_default_dtype())
+    if is_table(X):
+        return TableDataset(X, y, dtype=dtype)
     return BatchDataset(X, y, dtype=dtype, cast_integers=not has_embedding)
 
 
 def _is_samples(X):
-    """Tell whether `X` is a sequence of single objects, such as texts."""
-    first = X[0] if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim == 1) else None
+    """Tell whether `X` is a sequence of single objects, such as texts, or a dict with rows that differ in length."""
+    if isinstance(X, Mapping):
+        return any(_is_ragged(values) for values in X.values())
+    first = X[0] if isinstance(X, Sequence) or (isinstance(X, np.ndarray) and X.ndim == 1) else None
     return isinstance(first, (str, bytes, Mapping, torch.Tensor))
+
+
+def _is_ragged(values):
+    return isinstance(values, list) and isinstance(values[0], (list, tuple)) and len(set(map(len, values))) > 1
 
 
 def _batchable(X):

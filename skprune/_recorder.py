@@ -86,16 +86,20 @@ class ForgettingRecorder(Callback):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
         if self.record == "batch":
-            net.iterator_train = _NumberedTraining(net.iterator_train, self)
+            net.iterator_train = _NumberedTraining(net.iterator_train, self, _prepare(net))
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
-            self.scores_ = ForgettingScores(len(_whole(dataset_train)), device=net.device or "cpu")
-        self.error_ = torch.zeros((), device=net.device)
+            self.scores_ = ForgettingScores(len(_whole(dataset_train)), device=_device(net))
+        self.error_ = torch.zeros((), device=_device(net))
 
     def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
         if training and self.record == "batch":
-            self._add(net, self.rows_, batch, y_pred)
+            y_pred = _first(y_pred)
+            if hasattr(net, "accelerator"):  # each process has trained on its own part of the batch
+                self._add(net, *net.accelerator.gather((self.rows_, batch[1], y_pred.detach())))
+            else:
+                self._add(net, self.rows_, batch[1], y_pred)
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
         self._flush(net)
@@ -125,13 +129,17 @@ class ForgettingRecorder(Callback):
         kwargs = {"batch_size": net.batch_size * _EVALUATION_BATCHES, **net.get_params_for("iterator_valid")}
         if kwargs["batch_size"] < 0:  # skorch's way to say: all rows in one batch
             kwargs["batch_size"] = len(dataset)
-        for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs):
-            self._add(net, rows, batch, net.evaluation_step(batch, training=False))
+        # No larger than a process's share, since accelerate fills up the batches of all processes.
+        kwargs["batch_size"] = min(kwargs["batch_size"], -(-len(dataset) // _n_processes(net)))
+        for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
+            y_pred = _first(net.evaluation_step(batch, training=False))
+            y_true = batch[1]
+            if hasattr(net, "accelerator"):  # its evaluation_step does the same with predictions
+                rows, y_true = net.accelerator.gather_for_metrics((rows, y_true))
+            self._add(net, rows, y_true, y_pred)
         self._flush(net)
 
-    def _add(self, net, rows, batch, y_pred):
-        y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-        _, y_true = batch
+    def _add(self, net, rows, y_true, y_pred):
         self.buffer_.append((rows, y_true, y_pred.detach()))
         self.buffered_ += y_pred.numel()
         if self.buffered_ >= _BUFFERED_NUMBERS:
@@ -153,6 +161,24 @@ class ForgettingRecorder(Callback):
         probabilities = _probabilities(net, y_pred[chosen].float())
         self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
         self.scores_.update(rows[chosen], *_outcome(probabilities, y_true[chosen]))
+
+
+def _prepare(net):
+    """Return what splits the batches of a loader over processes, for a net with skorch's `AccelerateMixin`."""
+    return net.accelerator.prepare if hasattr(net, "accelerator") else lambda loader: loader
+
+
+def _n_processes(net):
+    return net.accelerator.num_processes if hasattr(net, "accelerator") else 1
+
+
+def _device(net):
+    return net.accelerator.device if hasattr(net, "accelerator") else net.device or "cpu"
+
+
+def _first(y_pred):
+    """Return the predictions of a module that may return more than them."""
+    return y_pred[0] if isinstance(y_pred, tuple) else y_pred
 
 
 def _probabilities(net, y_pred):
@@ -215,12 +241,13 @@ def _row_numbers(dataset):
 class _NumberedTraining:
     """Stands in for a net's ``iterator_train`` and tells the recorder the rows of each batch."""
 
-    def __init__(self, iterator, recorder):
+    def __init__(self, iterator, recorder, prepare):
         self.iterator = iterator
         self.recorder = recorder
+        self.prepare = prepare
 
     def __call__(self, dataset, **kwargs):
-        return _TrainingBatches(_NumberedLoader(self.iterator, dataset, kwargs), self.recorder)
+        return _TrainingBatches(_NumberedLoader(self.iterator, dataset, kwargs, self.prepare), self.recorder)
 
 
 class _TrainingBatches:
@@ -244,7 +271,7 @@ class _NumberedLoader:
     iterator, of which nothing is known, gets them as targets, and the targets are put back behind it.
     """
 
-    def __init__(self, iterator, dataset, kwargs):
+    def __init__(self, iterator, dataset, kwargs, prepare):
         if not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
@@ -261,6 +288,7 @@ class _NumberedLoader:
         else:
             self.targets = torch.as_tensor(_targets(_whole(dataset)))
             self.loader = iterator(_TargetsAreRows(dataset), **kwargs)
+        self.loader = prepare(self.loader)
 
     def __len__(self):
         return len(self.loader)

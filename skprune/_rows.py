@@ -40,7 +40,10 @@ def count_rows(X):
     if not hasattr(X, "__len__") and hasattr(X, "__array__"):
         return count_rows(np.asarray(X))
     if not hasattr(X, "__len__"):
-        raise TypeError(f"Expected a container with one entry a row, got {type(X).__name__}, which has no length.")
+        raise TypeError(
+            f"Expected a container with one entry a row, got {type(X).__name__}, which has no length. Rows are looked up by "
+            "their number: load a stream, such as a datasets.IterableDataset, as a whole, or give rows as a list or array."
+        )
     return len(X)
 
 
@@ -67,13 +70,18 @@ def take_rows(X, rows):
         return X.iloc[rows]
     if isinstance(X, torch.Tensor):
         return X[torch.as_tensor(rows, device=X.device)]
-    if hasattr(X, "select") and hasattr(X, "column_names"):  # datasets.Dataset
+    if is_table(X):
         return X.select(rows)
     if isinstance(X, (list, tuple)):
         return type(X)(_pick(X, rows))
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows]
+
+
+def is_table(X):
+    """Tell whether `X` is a `datasets.Dataset`, without importing that library."""
+    return hasattr(X, "with_format") and hasattr(X, "column_names")
 
 
 def _pick(sequence, rows):

@@ -1,6 +1,7 @@
 """What is known of each row after training: forgetting events, margins, first learned."""
 
 import zipfile
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -224,14 +225,14 @@ class ForgettingScores:
 
         Parameters
         ----------
-        file : str or path-like
+        file : str, path-like or binary stream
             Written under exactly this name.
         """
         if self._columns is None:
             state = {"counts": self._counts.cpu().numpy(), "margin_sum": self._margin_sum.cpu().numpy()}
         else:
             state = self._columns
-        with open(file, "wb") as stream:
+        with _opened(file, "wb") as stream:
             np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)  # type: ignore[arg-type]  # arrays, no flags
 
     @classmethod
@@ -240,7 +241,7 @@ class ForgettingScores:
 
         Parameters
         ----------
-        file : str or path-like
+        file : str, path-like or binary stream
 
         Returns
         -------
@@ -253,7 +254,7 @@ class ForgettingScores:
             If the file holds anything else.
         """
         try:
-            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            with _opened(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 arrays = dict(archive)
             return cls._from_arrays(arrays)
         except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
@@ -303,6 +304,10 @@ class ForgettingScores:
 
 
 _COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned")
+
+
+def _opened(file, mode):
+    return nullcontext(file) if hasattr(file, "read") else open(file, mode)
 
 
 def _divide(total, count):

@@ -79,7 +79,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
 
 def _recall(memory, name, net, X, y, record, seed, epochs_bar):
     """Return a stored run, or train and store it; one that another process trains just now is waited for."""
-    key = _Hasher("md5", coerce_mmap=True).hash((type(net), net.get_params(deep=False), X, y, record, name))
+    key = _Hasher("md5", coerce_mmap=True).hash((type(net), _hashable_params(net), X, y, record, name))
     train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed", "epochs_bar"])
     with _locked(memory, key):
         return train(key, net, X, y, record, seed, epochs_bar)
@@ -93,6 +93,14 @@ class _Hasher(NumpyHasher):
             numbers = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             obj = (type(obj), str(obj.dtype), tuple(obj.shape), obj.requires_grad, numbers)
         super().save(obj)
+
+
+def _hashable_params(net):
+    params = net.get_params(deep=False)
+    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin; it changes as it is used
+    if accelerator is not None:  # each process stores its own result, since none can wait for another
+        params["accelerator"] = (accelerator.process_index, accelerator.num_processes, accelerator.mixed_precision)
+    return params
 
 
 def _train_stored(key, net, X, y, record, seed, epochs_bar):

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from skorch import NeuralNetClassifier
 
 from skprune._default_net import make_default_net
-from skprune._rows import count_rows, take_rows
+from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
 from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
@@ -150,9 +150,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list} with n_samples rows
-            Training rows; whatever the scoring net takes. Floating features are cast to the net's dtype, and
-            integer ones too unless the net looks them up in an embedding.
+        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset} with n_samples rows
+            Training rows; whatever the scoring net takes, the columns of a Dataset as the values of a dict.
+            Floating features are cast to the net's dtype, and integer ones too unless the net looks them up in
+            an embedding.
         y : array-like of shape (n_samples,)
             Class labels of any type.
         forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
@@ -173,7 +174,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.__dict__.pop("_scores", None)
         self._check_parameters()
         y = self._check_y(y)
-        X = self._check_X(X, y)
+        X = self._check_X(X, y, trains=forgetting_scores is None)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -308,8 +309,14 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_classification_targets(y)
         return y
 
-    def _check_X(self, X, y):
-        if self.estimator is None:
+    def _check_X(self, X, y, trains):
+        if self.estimator is None and trains:
+            if is_table(X):
+                raise TypeError(
+                    f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
+                    "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
+                    "that stand for the rows, such as embeddings."
+                )
             X = validate_data(self, X, accept_sparse="csr", ensure_min_samples=2)
         elif _is_matrix(X):
             validate_data(self, X, skip_check_array=True)
@@ -374,4 +381,5 @@ def _is_matrix(X):
     """Tell whether `X` is two-dimensional, as a list of lists of numbers is."""
     if isinstance(X, list):
         return len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray)) and np.ndim(X[0]) == 1
-    return len(getattr(X, "shape", ())) == 2
+    # A datasets.Dataset has columns of any kind; they are no features, and others may stand for the same rows.
+    return len(getattr(X, "shape", ())) == 2 and not is_table(X)

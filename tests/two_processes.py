@@ -1,0 +1,132 @@
+"""Run by test_huggingface.py in each of two processes: record with the Trainer and with skorch's AccelerateMixin."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from skorch.callbacks import Callback
+from test_huggingface import (
+    AcceleratedNet,
+    ByHand,
+    Encoder,
+    make_model,
+    make_reviews,
+    make_trainer,
+    padded,
+    tokenize,
+)
+
+from skprune import ForgettingSelector
+from skprune.huggingface import ForgettingTrainerCallback
+
+
+class AcceleratorOfCPUs(Accelerator):
+    """Leave modules without parameters, such as a criterion, alone, as accelerate itself does on GPUs."""
+
+    def prepare_model(self, model, **kwargs):
+        return super().prepare_model(model, **kwargs) if any(True for _ in model.parameters()) else model
+
+
+class CountRows:
+    """Count the rows that a model predicts in evaluation mode."""
+
+    def __init__(self, model):
+        self.n_rows = 0
+        model.register_forward_hook(self.count, with_kwargs=True)
+
+    def count(self, model, args, kwargs, output):
+        if not model.training:
+            self.n_rows += len(kwargs["input_ids"])
+
+
+class ByHandInNet(Callback):
+    """Predict all rows at the end of each epoch, in this process alone and outside of skorch."""
+
+    history = ()
+
+    def __init__(self, tokens, labels):
+        self.tokens = tokens
+        self.labels = labels
+
+    def on_epoch_end(self, net, **kwargs):
+        module = net.accelerator.unwrap_model(net.module_)
+        counted, CountedEncoder.n_rows = CountedEncoder.n_rows, 0
+        module.eval()
+        with torch.no_grad():
+            chance = (
+                module(**{name: torch.from_numpy(values) for name, values in self.tokens.items()}).softmax(1).numpy()
+            )
+        CountedEncoder.n_rows = counted
+        type(self).history = (*self.history, chance.argmax(1) == self.labels)
+
+
+class CountedEncoder(Encoder):
+    n_rows = 0
+
+    def forward(self, input_ids, attention_mask=None):
+        if not self.training:
+            type(self).n_rows += len(input_ids)
+        return super().forward(input_ids, attention_mask)
+
+
+def record_with_trainer(folder, reviews):
+    dataset = tokenize(reviews)
+    model, callback = make_model(), ForgettingTrainerCallback()
+    # The rows that the pass predicts, and by hand, in that order: all of them, one by one, in either process.
+    by_hand, counted = ByHand(dataset), CountRows(model)
+    make_trainer(folder, dataset, [callback, by_hand], model, num_train_epochs=6).train()
+    by_hand.check(callback.scores_)
+    return callback.scores_, counted.n_rows - 6 * len(reviews)
+
+
+def record_with_skorch(reviews, record, shuffle=True, memory=None):
+    tokens, labels = padded(reviews), np.array(reviews["label"])
+    ByHandInNet.history, CountedEncoder.n_rows = (), 0
+    net = AcceleratedNet(
+        CountedEncoder,
+        accelerator=AcceleratorOfCPUs(cpu=True),
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.05,
+        max_epochs=8,
+        batch_size=4,
+        iterator_train__shuffle=shuffle,
+        verbose=0,
+        callbacks=[ByHandInNet(tokens, labels)],
+    )
+    selector = ForgettingSelector(net, record=record, memory=memory, random_state=0).fit(tokens, labels)
+    return selector, np.array(ByHandInNet.history), CountedEncoder.n_rows
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    reviews = make_reviews(29)  # an odd number, which two processes can't halve
+    results = {}
+    scores, n_rows = record_with_trainer(folder / "trainer", reviews)
+    results |= {"trainer_events": scores.events, "trainer_margins": scores.margins, "trainer_rows": n_rows}
+    results["trainer_presentations"] = scores.presentations
+    recordings = {
+        "epoch": (reviews, "epoch"),
+        "stored": (reviews, "epoch", True, folder / "memory"),
+        "recalled": (reviews, "epoch", True, folder / "memory"),
+        "batch": (reviews, "batch"),
+        "ordered": (make_reviews(32), "batch", False),
+    }
+    for name, arguments in recordings.items():
+        selector, history, n_rows = record_with_skorch(*arguments)
+        results |= {
+            f"{name}_events": selector.forgetting_scores_,
+            f"{name}_margins": selector.margins_,
+            f"{name}_presentations": selector._scores.presentations,
+            f"{name}_history": history,
+            f"{name}_rows": n_rows,
+        }
+    results["n_processes"] = torch.distributed.get_world_size()
+    np.savez(folder / f"{torch.distributed.get_rank()}.npz", **results)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
