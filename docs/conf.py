@@ -36,7 +36,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skprune",),
     "reference_url": {"skprune": None},
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "NumberOfCodeLinesSortKey",
     "abort_on_example_error": True,
     "show_memory": False,
     "download_all_examples": False,
@@ -49,6 +49,7 @@ html_title = "skprune"
 # Guide and examples are short, and their code needs the width; pages without a section have nothing to navigate.
 html_theme_options = {
     "show_prev_next": False,
+    "header_links_before_dropdown": 7,
     "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
 }
 html_sidebars = {name: [] for name in ("index", "install", "benchmarks", "whats_new", "coming_from_*")}
