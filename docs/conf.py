@@ -49,7 +49,6 @@ html_title = "skprune"
 # Guide and examples are short, and their code needs the width; pages without a section have nothing to navigate.
 html_theme_options = {
     "show_prev_next": False,
-    "header_links_before_dropdown": 7,
     "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
 }
 html_sidebars = {name: [] for name in ("index", "install", "benchmarks", "whats_new", "coming_from_*")}
