@@ -231,6 +231,12 @@ def test_bins(scores, n_bars):
     assert len(display.never_learned_bar_) == 0
 
 
+def test_counts_of_never_learned_rows_make_no_bars(selector):
+    # They are as high as there are presentations.
+    display = ForgettingDisplay.from_selector(selector.set_params(never_learned="max"))
+    assert len(display.bars_) == 1 + selector.forgetting_scores_[~selector.never_learned_].max()
+
+
 def test_no_row_was_learned():
     never = np.ones(3, dtype=bool)
     display = ForgettingDisplay(forgetting_scores=np.zeros(3, dtype=int), never_learned=never).plot()

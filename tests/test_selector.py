@@ -496,19 +496,19 @@ def test_the_summary_has_the_accuracy_of_the_last_epoch(scripted, capsys):
     assert f"training accuracy {X[:, 5].mean():.1%}, " in capsys.readouterr().out
 
 
-def test_bars_of_runs_and_epochs(net, data, capsys):
+def test_bars_of_runs_and_epochs(net, data, capfd):
     ForgettingSelector(net, n_runs=2, random_state=0, verbose=1).fit(*data)
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
     ForgettingSelector(net, random_state=0, verbose=2).fit(*data)
-    bars = capsys.readouterr().err
+    bars = capfd.readouterr().err
     assert "0/4" in bars
     assert "run" not in bars
     ForgettingSelector(net, n_runs=2, random_state=0, verbose=2).fit(*data)
-    bars = capsys.readouterr().err
+    bars = capfd.readouterr().err
     assert "0/4" in bars
     assert "2/2" in bars
     # Side by side, only whole runs are shown.
     ForgettingSelector(net, n_runs=2, n_jobs=2, random_state=0, verbose=2).fit(*data)
-    bars = capsys.readouterr().err
+    bars = capfd.readouterr().err
     assert "epoch" not in bars
     assert "2/2" in bars
