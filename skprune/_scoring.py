@@ -119,8 +119,8 @@ class _Portable:
 
     def __reduce__(self):
         modules = [value for value in vars(self.net).values() if isinstance(value, torch.nn.Module)]
-        classes = {type(part) for module in modules for part in module.modules()}
-        classes = [one for one in classes if one.__module__ == "__main__" and "<" not in one.__qualname__]
+        types = {type(part) for module in modules for part in module.modules()}
+        classes = [one for one in types if one.__module__ == "__main__" and "<" not in one.__qualname__]
         _make_known(classes)
         return _unpack, (cloudpickle.dumps(classes), cloudpickle.dumps(self.net))
 
@@ -229,9 +229,9 @@ class _CheckMonitors(Callback):
             monitor = getattr(callback, "monitor", None)
             if isinstance(monitor, str) and monitor.startswith("valid"):
                 raise ValueError(
-                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, so that there is no "
-                    f"validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or give the net a validation "
-                    "set of its own with train_split=skorch.helper.predefined_split(...)."
+                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, "
+                    f"so that there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or give "
+                    "the net a validation set of its own with train_split=skorch.helper.predefined_split(...)."
                 )
 
 
