@@ -1,11 +1,13 @@
 import os
 import random
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -668,3 +670,19 @@ def test_two_processes(tmp_path):
     np.testing.assert_array_equal(one["ordered_events"], expected.forgetting_scores_)
     np.testing.assert_allclose(one["ordered_margins"], expected.margins_, atol=1e-4)
     assert all(one[f"{name}_events"].sum() > 3 for name in ("trainer", "epoch", "batch", "ordered"))
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    model = tmp_path / "model"
+    make_model().save_pretrained(model)
+    make_tokenizer().save_pretrained(model)
+    make_reviews().to_json(tmp_path / "reviews.jsonl")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    files = ["--train", str(tmp_path / "reviews.jsonl"), "--test", str(tmp_path / "reviews.jsonl")]
+    options = ["--rows", "20", "--test-rows", "10", "--lr", "0.05", "--kept-epochs", "1", "--max-length", "9"]
+    monkeypatch.setattr(sys, "argv", ["imdb_transformer.py", "--model", str(model), *files, *options])
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "imdb_transformer.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "forgetting events in 20 reviews" in printed
+    assert "coverage: 2 rows kept, by class" in printed
+    assert len(printed.split("test accuracy")[1].strip().splitlines()) == 5
