@@ -1,5 +1,6 @@
 """Prune training sets by what a neural net forgets while it learns them."""
 
+from skprune._display import ForgettingDisplay, PruningCurveDisplay, pruning_curve
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
@@ -9,11 +10,14 @@ from skprune._selector import ForgettingSelector
 __version__ = "0.1.0"
 
 __all__ = [
+    "ForgettingDisplay",
     "ForgettingRecorder",
     "ForgettingScores",
     "ForgettingSelector",
     "Pipeline",
+    "PruningCurveDisplay",
     "PruningWarning",
     "make_pipeline",
+    "pruning_curve",
     "select_rows",
 ]

@@ -1,5 +1,6 @@
 """A scikit-learn Pipeline in which steps may select rows while fitting."""
 
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 
 import sklearn.pipeline
@@ -10,6 +11,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_memory
 
 from skprune._rows import count_rows, has_entry_per_row, take_rows
+
+try:
+    from sklearn.callback import with_callbacks
+except ImportError:  # scikit-learn before 1.9 has no callbacks
+
+    def with_callbacks(method):
+        return method
 
 
 def _selects(step):
@@ -201,20 +209,25 @@ class Pipeline(sklearn.pipeline.Pipeline):
             return None
         return next((position for position, step in enumerate(self.steps[:-1]) if _selects(step[1])), None)
 
+    @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method, for the steps behind a selecting one on what that keeps."""
         position = self._first_selecting()
         if position is None and method != "fit_resample":
             return getattr(super(), method)(X, y, **params)
-        if position is None:
-            return self._fit_selecting(len(self.steps) - 1, method, X, y, params)[:2]
-        X, y, params = self._fit_selecting(position, method, X, y, params)
-        rest = self._part(position + 1, len(self.steps))
-        result = getattr(rest, method)(X, y, **params)
-        self.steps = [*self.steps[: position + 1], *rest.steps]
-        return self if result is rest else result
+        is_last = position is None
+        position = len(self.steps) - 1 if is_last else position
+        with _task(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
+            X, y, params = self._fit_selecting(position, method, X, y, params, task)
+            if is_last:
+                return X, y
+            rest = self._part(position + 1, len(self.steps))
+            with _subtask(task, self, "fit-steps-behind", X, y, part=rest):
+                result = getattr(rest, method)(X, y, **params)
+            self.steps = [*self.steps[: position + 1], *rest.steps]
+            return self if result is rest else result
 
-    def _fit_selecting(self, position, method, X, y, params):
+    def _fit_selecting(self, position, method, X, y, params, task):
         """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and the params of the rest."""
         name, selector = self.steps[position]
         self._check_params(params)
@@ -222,7 +235,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
         if position > 0:
             front = self._part(0, position)
             front.steps = [*front.steps, (name, "passthrough")]  # the last step of a Pipeline is never stored in memory
-            X = front.fit_transform(X, y, **head)
+            with _subtask(task, self, "fit-steps-in-front", X, y, part=front):
+                X = front.fit_transform(X, y, **head)
             self.steps = [*front.steps[:-1], *self.steps[position:]]
             rest = _transform_inputs(front, rest, self.transform_input)
 
@@ -230,7 +244,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
         memory = check_memory(self.memory)
         if getattr(memory, "location", "elsewhere") is not None:
             selector = clone(selector)
-        selector, X, y = memory.cache(_fit_resample)(selector, X, y, ours)
+        with _subtask(task, self, f"select-rows-{name}", X, y):
+            selector, X, y = memory.cache(_fit_resample)(selector, X, y, ours)
         self.steps = [*self.steps[:position], (name, selector), *self.steps[position + 1 :]]
         return X, y, self._cut(rest, n_rows, name, selector)
 
@@ -292,6 +307,31 @@ class Pipeline(sklearn.pipeline.Pipeline):
                 )
             cut[param] = take_rows(values, rows)
         return cut
+
+
+@contextmanager
+def _task(pipeline, X, y, n_parts):
+    """Tell scikit-learn's callbacks of a fit in `n_parts` parts; yield its context, or None where there are none."""
+    if not hasattr(pipeline, "set_callbacks"):
+        yield None
+        return
+    context = pipeline._init_callback_context(max_subtasks=n_parts)
+    context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
+    yield context
+    context.call_on_fit_task_end(estimator=pipeline, X=X, y=y)
+
+
+@contextmanager
+def _subtask(task, pipeline, name, X, y, part=None):
+    """Tell scikit-learn's callbacks of one part of a fit, and hand them on to the Pipeline that does it."""
+    if task is None:
+        yield
+        return
+    context = task.subcontext(task_name=name)
+    with nullcontext() if part is None else context.propagate_callback_context(part):
+        context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
+        yield
+        context.call_on_fit_task_end(estimator=pipeline, X=X, y=y)
 
 
 def _fit_resample(selector, X, y, params):

@@ -119,14 +119,14 @@ class ForgettingScores:
         self._check_rows(rows)
         correct, margin = correct[order], margin[order]
 
-        events, presentations, learned = self._counts[rows].unbind(1)
+        events, presentations, learned = self._counts.index_select(0, rows).unbind(1)
         # The size of `learned` is the presentation of first success, its sign the last outcome.
         events = events + ((learned > 0) & ~correct)
         presentations = presentations + 1
         first = torch.where((learned == 0) & correct, presentations, learned.abs())
         learned = torch.where(correct, first, -first)
-        self._counts[rows] = torch.stack([events, presentations, learned], 1).to(torch.int32)
-        self._margin_sum[rows] += margin
+        self._counts.index_copy_(0, rows, torch.stack([events, presentations, learned], 1).to(torch.int32))
+        self._margin_sum.index_add_(0, rows, margin)
 
     def _check_rows(self, rows):
         if rows[0] < 0 or rows[-1] >= self.n_rows:
@@ -172,6 +172,15 @@ class ForgettingScores:
         presented : torch.Tensor of shape (n_asked,), int32
         """
         return self._counts[rows, _PRESENTATIONS]
+
+    def last_accuracy(self):
+        """Return the share of the rows that were predicted correctly at their last presentation; of one run.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return float((self._counts[:, _LEARNED] > 0).double().mean())
 
     def take(self, rows):
         """Return the scores of some rows, numbered anew in the order given.

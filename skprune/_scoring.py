@@ -1,5 +1,6 @@
 """Trainings of the scoring net: one run, and many of them through joblib and memory."""
 
+import os
 import random
 import threading
 from contextlib import contextmanager, nullcontext
@@ -11,11 +12,13 @@ import numpy as np
 import skorch.dataset
 import torch
 from filelock import FileLock
+from joblib import effective_n_jobs
 from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from skorch.callbacks import Callback, EarlyStopping
+from tqdm import tqdm
 
 from skprune._batches import make_batches
 from skprune._recorder import ForgettingRecorder
@@ -24,7 +27,7 @@ from skprune._recorder import ForgettingRecorder
 _training = threading.RLock()
 
 
-def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=None):
+def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=None, progress=False):
     """Train the net once for every seed and return what was recorded.
 
     Parameters
@@ -42,6 +45,8 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         Runs at the same time, through joblib.
     memory : object with the joblib.Memory interface, str or path-like, default=None
         Finished runs are stored there and not trained again.
+    progress : bool, default=False
+        Show bars for runs and epochs.
 
     Returns
     -------
@@ -51,25 +56,33 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         The trained net of the last run.
     n_epochs : int
         Number of epochs of the last run.
+    accuracy : float
+        Share of the rows that are predicted correctly at their last presentation, averaged over runs.
     """
-    memory = check_memory(str(memory) if isinstance(memory, Path) else memory)
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+    n_jobs = n_jobs if len(seeds) > 1 else None
+    # Bars of runs that go on at the same time would overwrite each other.
+    epochs_bar = progress and effective_n_jobs(n_jobs) == 1
     if getattr(memory, "location", "elsewhere") is None:
-        jobs = [delayed(_train)(net, X, y, record, seed) for seed in seeds]
+        jobs = [delayed(_train)(net, X, y, record, seed, epochs_bar) for seed in seeds]
     else:
         names = [("any seed", run) if any_seed else seed for run, seed in enumerate(seeds)]
         jobs = [
-            delayed(_recall)(memory, name, net, X, y, record, seed) for name, seed in zip(names, seeds, strict=True)
+            delayed(_recall)(memory, name, net, X, y, record, seed, epochs_bar)
+            for name, seed in zip(names, seeds, strict=True)
         ]
-    scores, nets, n_epochs = zip(*Parallel(n_jobs=n_jobs if len(jobs) > 1 else None)(jobs), strict=True)
-    return reduce(add, scores), nets[-1], n_epochs[-1]
+    runs = Parallel(n_jobs=n_jobs, return_as="generator" if progress else "list")(jobs)
+    runs = tqdm(runs, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(jobs) == 1)
+    scores, nets, n_epochs, accuracies = zip(*runs, strict=True)
+    return reduce(add, scores), nets[-1], n_epochs[-1], float(np.mean(accuracies))
 
 
-def _recall(memory, name, net, X, y, record, seed):
+def _recall(memory, name, net, X, y, record, seed, epochs_bar):
     """Return a stored run, or train and store it; one that another process trains just now is waited for."""
     key = _Hasher("md5", coerce_mmap=True).hash((type(net), _hashable_params(net), X, y, record, name))
-    train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed"])
+    train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed", "epochs_bar"])
     with _locked(memory, key):
-        return train(key, net, X, y, record, seed)
+        return train(key, net, X, y, record, seed, epochs_bar)
 
 
 class _Hasher(NumpyHasher):
@@ -90,8 +103,8 @@ def _hashable_params(net):
     return params
 
 
-def _train_stored(key, net, X, y, record, seed):
-    return _train(net, X, y, record, seed)
+def _train_stored(key, net, X, y, record, seed, epochs_bar):
+    return _train(net, X, y, record, seed, epochs_bar)
 
 
 def _locked(memory, key):
@@ -102,17 +115,18 @@ def _locked(memory, key):
     return FileLock(folder / f"{key}.lock")
 
 
-def _train(net, X, y, record, seed):
-    """Train a clone of the net and return its scores, the trained clone and the number of epochs."""
-    recorder, complete = ForgettingRecorder(record), _CompleteEpochs()
-    with _seeded(seed):
+def _train(net, X, y, record, seed, epochs_bar):
+    """Train a clone of the net; return its scores, the trained clone, the number of epochs and the last accuracy."""
+    bar = tqdm(desc="Scoring net", total=net.max_epochs, unit="epoch", leave=False, disable=not epochs_bar)
+    recorder, complete = ForgettingRecorder(record), _CompleteEpochs(bar)
+    with _seeded(seed), bar:
         net = _prepare(net, recorder, complete)
         net.fit(X, y)
     if complete.n_epochs_ < net.max_epochs and not _stopped_early(net):
         # skorch ends a training at Ctrl-C and says nothing.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     _tidy(net, recorder, complete)
-    return recorder.scores_.cpu(), net, recorder.n_epochs_
+    return recorder.scores_.cpu(), net, recorder.n_epochs_, recorder.scores_.last_accuracy()
 
 
 @contextmanager
@@ -131,13 +145,17 @@ def _seeded(seed):
 
 
 class _CompleteEpochs(Callback):
-    """Count the epochs that ended, when it is the last of the callbacks."""
+    """Count the epochs that ended, when it is the last of the callbacks, and move a bar with them."""
+
+    def __init__(self, bar):
+        self.bar = bar
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         self.n_epochs_ = 0
 
     def on_epoch_end(self, net, **kwargs):
         self.n_epochs_ += 1
+        self.bar.update()
 
 
 def _prepare(net, recorder, complete):

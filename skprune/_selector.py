@@ -62,7 +62,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of trainings and draws. With an int, a fit repeats bit for bit.
     verbose : int, default=0
-        1 prints a line of summary after training.
+        1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
+        epoch, and the shares of rows that were ever forgotten, never learned, and suspects, whose mean margin is
+        below 0. 2 shows bars for runs and epochs as well.
 
     Attributes
     ----------
@@ -339,7 +341,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _train(self, X, y, seeds):
         start = time.perf_counter()
         net = make_default_net(X, len(self.classes_)) if self.estimator is None else self.estimator
-        scores, self.estimator_, self.n_epochs_ = score_runs(
+        scores, self.estimator_, self.n_epochs_, accuracy = score_runs(
             net,
             X,
             y,
@@ -348,9 +350,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             any_seed=self.random_state is None,
             n_jobs=self.n_jobs,
             memory=self.memory,
+            progress=self.verbose > 1,
         )
         if self.verbose:
-            self._print_summary(scores, time.perf_counter() - start)
+            self._print_summary(scores, accuracy, time.perf_counter() - start)
         return scores
 
     def _selected(self):
@@ -365,10 +368,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             random_state=self._selection_seed,
         )
 
-    def _print_summary(self, scores, seconds):
+    def _print_summary(self, scores, accuracy, seconds):
         print(
             f"[{type(self).__name__}] {len(scores)} rows, {scores.n_runs} x {self.n_epochs_} epochs, {seconds:.1f} s: "
-            f"{(scores.events > 0).mean():.1%} ever forgotten, {scores.never_learned.mean():.1%} never learned, "
+            f"training accuracy {accuracy:.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
+            f"{scores.never_learned.mean():.1%} never learned, "
             f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
         )
 

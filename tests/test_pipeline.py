@@ -363,3 +363,70 @@ def test_failure_behind_the_selection_leaves_an_error(data):
 
     with pytest.raises(RuntimeError, match="no"):
         make_pipeline(OwnTransformer(), Odd(), Fails()).fit(*data)
+
+
+class WriteDown:
+    """A callback of scikit-learn that notes the name of every task it hears of."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun, self.ended, self.n_teardowns = [], [], 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(context.task_name)
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append(context.task_name)
+
+    def teardown(self, estimator, context):
+        self.n_teardowns += 1
+
+
+@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")
+@pytest.mark.parametrize("memory", [False, True])
+def test_callbacks_of_scikit_learn(data, tmp_path, memory):
+    pytest.importorskip("sklearn.callback")
+    callback = WriteDown()
+    pipe = make_pipeline(StandardScaler(), Odd(), PCA(2), Odd(), Remember(), memory=str(tmp_path) if memory else None)
+    pipe.set_callbacks(callback).fit(*data)
+    assert len(callback.begun) == len(callback.ended)
+    assert callback.begun.count("select-rows-odd-1") == callback.begun.count("select-rows-odd-2") == 1
+    assert {"fit-transform-pca", "fit-final-estimator"} <= set(callback.begun)
+    assert callback.n_teardowns == 1
+    # A fit leaves nothing of them in the steps.
+    assert all(not hasattr(step, "_parent_callback_ctx") for _, step in pipe.steps)
+
+
+@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")
+def test_callbacks_where_the_last_step_selects(data):
+    pytest.importorskip("sklearn.callback")
+    callback = WriteDown()
+    make_pipeline(StandardScaler(), Odd()).set_callbacks(callback).fit_resample(*data)
+    assert callback.begun[-1] == "select-rows-odd"
+    assert callback.n_teardowns == 1
+
+
+def test_callbacks_end_with_a_fit_that_fails(data):
+    pytest.importorskip("sklearn.callback")
+    callback = WriteDown()
+    callback.max_propagation_depth = 0
+    with pytest.raises(ValueError, match="The 'C' parameter"):
+        make_pipeline(Odd(), LogisticRegression(C="much")).set_callbacks(callback).fit(*data)
+    assert callback.n_teardowns == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_progress_bar_of_scikit_learn(pipe, data, capsys, n_jobs):
+    pytest.importorskip("rich")
+    callback = pytest.importorskip("sklearn.callback")
+    search = GridSearchCV(pipe, {"prune__k": [0.5, 0.9]}, cv=2, n_jobs=n_jobs)
+    search.set_callbacks(callback.ProgressBar()).fit(*data)
+    printed = capsys.readouterr().out
+    assert printed.count("Pipeline - fit") == 5
+    assert printed.count("100%") == 7  # the search and its loop as well
+    pipe.set_callbacks(callback.ProgressBar()).fit(*data)
+    assert capsys.readouterr().out.count("100%") == 3

@@ -486,4 +486,29 @@ def test_silence_and_a_line_of_summary(net, data, capsys):
     line = capsys.readouterr().out
     assert line.startswith("[ForgettingSelector] 120 rows, 1 x 4 epochs, ")
     assert f"{(selector.forgetting_scores_ > 0).mean():.1%} ever forgotten" in line
+    assert f"{(selector.margins_ < 0).mean():.1%} suspects" in line
     assert line.count("\n") == 1
+
+
+def test_the_summary_has_the_accuracy_of_the_last_epoch(scripted, capsys):
+    X, y, net, _, _ = scripted
+    ForgettingSelector(net, n_runs=2, random_state=0, verbose=1).fit(X, y)
+    assert f"training accuracy {X[:, 5].mean():.1%}, " in capsys.readouterr().out
+
+
+def test_bars_of_runs_and_epochs(net, data, capsys):
+    ForgettingSelector(net, n_runs=2, random_state=0, verbose=1).fit(*data)
+    assert capsys.readouterr().err == ""
+    ForgettingSelector(net, random_state=0, verbose=2).fit(*data)
+    bars = capsys.readouterr().err
+    assert "0/4" in bars
+    assert "run" not in bars
+    ForgettingSelector(net, n_runs=2, random_state=0, verbose=2).fit(*data)
+    bars = capsys.readouterr().err
+    assert "0/4" in bars
+    assert "2/2" in bars
+    # Side by side, only whole runs are shown.
+    ForgettingSelector(net, n_runs=2, n_jobs=2, random_state=0, verbose=2).fit(*data)
+    bars = capsys.readouterr().err
+    assert "epoch" not in bars
+    assert "2/2" in bars

@@ -1,0 +1,462 @@
+"""How much can be pruned, and what was forgotten: curves and pictures."""
+
+import tempfile
+from itertools import cycle, product
+
+import numpy as np
+import sklearn.pipeline
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.utils import Bunch
+from tqdm import tqdm
+
+from skprune._pipeline import Pipeline, make_pipeline
+from skprune._selection import check_choice, check_selection, count_kept
+from skprune._selector import ForgettingSelector
+
+_K = (0.1, 0.3, 0.5, 0.7, 0.9)
+_STRATEGIES = ("most_forgotten", "coverage", "random")
+_MARKERS = "os^Dv"  # tell the lines apart where they are printed in grey
+_MAX_BARS = 60
+
+
+def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, scoring=None, n_jobs=None, verbose=0):
+    """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
+
+    Only training rows are pruned; test rows never are. The scoring net is trained once for every fold, whatever
+    the number of `k` and strategies.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A :class:`Pipeline` with a :class:`ForgettingSelector` in it, or any estimator that holds just one of them.
+        Any other estimator is put behind ``ForgettingSelector()``. It is cloned and never changed.
+    X : array-like with n_samples rows
+        Whatever `estimator` takes and scikit-learn's cross-validation cuts.
+    y : array-like of shape (n_samples,)
+        Class labels.
+    k : array-like of shape (n_k,), default=(0.1, 0.3, 0.5, 0.7, 0.9)
+        Shares of the training rows to keep, as floats in (0, 1], or their numbers, as ints.
+    strategies : list of {"most_forgotten", "least_forgotten", "coverage", "random"} or callables, \
+            default=("most_forgotten", "coverage", "random")
+        Which rows are kept, as in :class:`ForgettingSelector`.
+    cv : int, cross-validation generator or iterable, default=None
+        As in :func:`sklearn.model_selection.cross_val_score`. The same folds serve all `k` and strategies.
+    scoring : str or callable, default=None
+        As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
+    n_jobs : int, default=None
+        Folds that are fitted at the same time, through joblib.
+    verbose : int, default=0
+        1 shows a bar.
+
+    Returns
+    -------
+    curve : :class:`~sklearn.utils.Bunch`
+        ``PruningCurveDisplay(**curve).plot()`` draws it.
+
+        strategies : list of str, of length n_strategies
+            Names.
+        shares : ndarray of shape (n_k,), float64
+            Shares of the training rows kept.
+        scores : ndarray of shape (n_strategies, n_k, n_folds), float64
+            Scores on test rows.
+        full_scores : ndarray of shape (n_folds,), float64
+            Scores on test rows where all training rows are kept.
+
+    Raises
+    ------
+    ValueError
+        If a `k` or a strategy is out of its range, or `estimator` holds several selectors.
+    TypeError
+        If `estimator` is a selector alone, or a Pipeline of another library with a selector in it.
+
+    See Also
+    --------
+    PruningCurveDisplay : Draws the curve.
+    sklearn.model_selection.validation_curve : The same over any parameter of any estimator.
+
+    Notes
+    -----
+    Trained scoring nets are found again by the data that they were trained on, in the `memory` of the selector or
+    a temporary folder. Steps in front of the selector must hence make the same of the same rows each time: give
+    random ones a `random_state`, and the Pipeline a `memory` if they are slow.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skprune import ForgettingSelector, make_pipeline, pruning_curve
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
+    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
+    >>> curve.shares
+    array([0.3, 0.6])
+    >>> curve.scores.shape
+    (2, 2, 3)
+    """
+    _check_candidates(k, strategies)
+    estimator, name = _with_selector(estimator)
+    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
+    with tempfile.TemporaryDirectory() as folder:
+        if estimator.get_params()[name].memory is None:
+            estimator.set_params(**{f"{name}__memory": folder})
+        scores = []
+        for candidate in tqdm(candidates, desc="Pruning curve", unit="fit", disable=not verbose):
+            pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
+            scores.append(cross_val_score(pruning, X, y, cv=splits, scoring=scoring, n_jobs=n_jobs))
+    return Bunch(
+        strategies=[_name(strategy) for strategy in strategies],
+        shares=np.array([np.mean([count_kept(size, len(train)) / len(train) for train, _ in splits]) for size in k]),
+        scores=np.reshape(scores[1:], (len(strategies), len(k), len(splits))),
+        full_scores=scores[0],
+    )
+
+
+def _check_candidates(k, strategies):
+    for name, values, example in (("k", k, "k=[0.1, 0.5]"), ("strategies", strategies, 'strategies=["coverage"]')):
+        if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
+            raise ValueError(f"{name} must be a list of at least one to try, such as {example}; got {values!r}.")
+    for size, strategy in product(k, strategies):
+        check_selection(size, strategy, "drop", "margin", False)
+
+
+def _with_selector(estimator):
+    """Return a clone of `estimator`, behind a selector if it holds none, and the name of the selector in it."""
+    if isinstance(estimator, ForgettingSelector):
+        raise TypeError(
+            "A selector alone has no score: put a classifier behind it, as in "
+            f"make_pipeline({estimator!r}, LogisticRegression())."
+        )
+    estimator = clone(estimator)
+    names = [name for name, value in estimator.get_params().items() if isinstance(value, ForgettingSelector)]
+    if not names:
+        return make_pipeline(ForgettingSelector(), estimator), ForgettingSelector.__name__.lower()
+    if len(names) > 1:
+        raise ValueError(
+            f"estimator must hold one ForgettingSelector, whose k is varied; got several: {', '.join(names)}."
+        )
+    is_step = "__" not in names[0]
+    if is_step and isinstance(estimator, sklearn.pipeline.Pipeline) and not isinstance(estimator, Pipeline):
+        raise TypeError(
+            f"Only skprune.Pipeline leaves rows out while fitting; got {type(estimator).__module__}.{type(estimator).__name__} "
+            "with a ForgettingSelector. Import Pipeline or make_pipeline from skprune."
+        )
+    return estimator, names[0]
+
+
+def _name(strategy):
+    return strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
+
+
+class PruningCurveDisplay:
+    """Scores over the share of training rows that are kept, a line for each strategy.
+
+    Use :meth:`from_estimator` to make one, or draw the result of :func:`pruning_curve` by
+    ``PruningCurveDisplay(**curve).plot()``. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    strategies : list of str, of length n_strategies
+        Names for the legend.
+    shares : ndarray of shape (n_k,), float64
+        Shares of the training rows kept.
+    scores : ndarray of shape (n_strategies, n_k, n_folds), float64
+        Scores on test rows.
+    full_scores : ndarray of shape (n_folds,), float64
+        Scores on test rows where all training rows are kept.
+    score_name : str, default=None
+        Label of the y-axis; None takes "Score".
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+    lines_ : list of matplotlib Line2D
+        Mean scores, one line for each strategy.
+    fill_between_ : list of matplotlib PolyCollection
+        A standard deviation over folds to both sides, one area for each strategy.
+    full_line_ : matplotlib Line2D
+        The mean score with all rows.
+
+    See Also
+    --------
+    pruning_curve : Computes the scores.
+    sklearn.model_selection.ValidationCurveDisplay : The same over any parameter of any estimator.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skprune import ForgettingSelector, PruningCurveDisplay, make_pipeline
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
+    >>> display = PruningCurveDisplay.from_estimator(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
+    >>> display.ax_.get_xlabel()
+    'Share of training rows kept'
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, strategies, shares, scores, full_scores, score_name=None):
+        self.strategies = strategies
+        self.shares = shares
+        self.scores = scores
+        self.full_scores = full_scores
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        k=_K,
+        strategies=_STRATEGIES,
+        cv=None,
+        scoring=None,
+        n_jobs=None,
+        verbose=0,
+        ax=None,
+        score_name=None,
+        line_kw=None,
+        fill_between_kw=None,
+    ):
+        """Cross-validate a pruning Pipeline and draw its curve.
+
+        Parameters
+        ----------
+        estimator, X, y, k, strategies, cv, scoring, n_jobs, verbose : as in :func:`pruning_curve`
+        ax, line_kw, fill_between_kw : as in :meth:`plot`
+        score_name : str, default=None
+            Label of the y-axis; None makes it of `scoring`.
+
+        Returns
+        -------
+        display : PruningCurveDisplay
+        """
+        _import_pyplot()  # says what is missing before anything is trained
+        curve = pruning_curve(
+            estimator, X, y, k=k, strategies=strategies, cv=cv, scoring=scoring, n_jobs=n_jobs, verbose=verbose
+        )
+        if score_name is None and isinstance(scoring, str):
+            score_name = scoring.replace("neg_", "negative ").replace("_", " ").capitalize()
+        display = cls(**curve, score_name=score_name)
+        return display.plot(ax=ax, line_kw=line_kw, fill_between_kw=fill_between_kw)
+
+    def plot(self, ax=None, *, score_name=None, line_kw=None, fill_between_kw=None):
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        score_name : str, default=None
+            Label of the y-axis; None takes that of the display.
+        line_kw : dict, default=None
+            Passed to :meth:`matplotlib.axes.Axes.plot`, for the mean scores.
+        fill_between_kw : dict, default=None
+            Passed to :meth:`matplotlib.axes.Axes.fill_between`, for the spread.
+
+        Returns
+        -------
+        display : PruningCurveDisplay
+        """
+        self.ax_, self.figure_ = _axes(ax)
+        order = np.argsort(self.shares)
+        shares = np.asarray(self.shares)[order]
+        self.lines_, self.fill_between_ = [], []
+        for strategy, scores, marker in zip(self.strategies, self.scores, cycle(_MARKERS), strict=False):
+            mean, spread = scores[order].mean(1), scores[order].std(1)
+            style = {"label": strategy.replace("_", " "), "marker": marker, "markersize": 5} | (line_kw or {})
+            (line,) = self.ax_.plot(shares, mean, **style)
+            style = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0} | (fill_between_kw or {})
+            self.lines_.append(line)
+            self.fill_between_.append(self.ax_.fill_between(shares, mean - spread, mean + spread, **style))
+        self.full_line_ = self.ax_.axhline(
+            np.mean(self.full_scores), color="black", linestyle="--", linewidth=1, label="all rows"
+        )
+        self.ax_.xaxis.set_major_formatter("{x:.0%}")
+        self.ax_.set(xlabel="Share of training rows kept", ylabel=score_name or self.score_name or "Score")
+        self.ax_.legend()
+        return self
+
+
+class ForgettingDisplay:
+    """How often the rows of a training set were forgotten: a distribution as in [1]_, or a map after [2]_.
+
+    Use :meth:`from_selector` to make one. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    forgetting_scores : ndarray of shape (n_rows,), int or float
+        How often each row was forgotten.
+    margins : ndarray of shape (n_rows,), float64, default=None
+        Mean margins, for the map.
+    never_learned : ndarray of shape (n_rows,), bool, default=None
+        Rows that were never predicted correctly; None means there are none.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+    bars_ : matplotlib BarContainer
+        Of ``kind="hist"``: numbers of learned rows by how often they were forgotten.
+    never_learned_bar_ : matplotlib BarContainer
+        Of ``kind="hist"``: number of never-learned rows.
+    points_ : matplotlib PathCollection
+        Of ``kind="map"``: learned rows.
+    never_learned_points_ : matplotlib PathCollection
+        Of ``kind="map"``: never-learned rows.
+
+    See Also
+    --------
+    ForgettingSelector : Has the scores.
+    PruningCurveDisplay : Shows how much can be pruned.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+    .. [2] S. Swayamdipta et al., "Dataset Cartography: Mapping and Diagnosing Datasets with Training
+       Dynamics", EMNLP 2020. https://arxiv.org/abs/2009.10795
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from skprune import ForgettingDisplay, ForgettingSelector
+    >>> selector = ForgettingSelector(random_state=0).fit(*load_iris(return_X_y=True))
+    >>> display = ForgettingDisplay.from_selector(selector, kind="map")
+    >>> display.ax_.get_ylabel()
+    'Mean margin'
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, forgetting_scores, margins=None, never_learned=None):
+        self.forgetting_scores = forgetting_scores
+        self.margins = margins
+        self.never_learned = never_learned
+
+    @classmethod
+    def from_selector(cls, selector, *, kind="hist", ax=None, **kwargs):
+        """Draw what a fitted selector recorded.
+
+        Parameters
+        ----------
+        selector : ForgettingSelector
+            Fitted.
+        kind, ax, **kwargs : as in :meth:`plot`
+
+        Returns
+        -------
+        display : ForgettingDisplay
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `selector` is not fitted.
+        """
+        display = cls(
+            forgetting_scores=selector.forgetting_scores_,
+            margins=selector.margins_,
+            never_learned=selector.never_learned_,
+        )
+        return display.plot(ax=ax, kind=kind, **kwargs)
+
+    def plot(self, ax=None, *, kind="hist", **kwargs):
+        """Draw the distribution of forgetting events, or a map of the rows.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        kind : {"hist", "map"}, default="hist"
+            ``"hist"`` draws how many rows were forgotten how often, on a logarithmic axis. ``"map"`` draws a point
+            a row, mean margin against events; points are moved by at most 0.3 events to the sides, so that fewer
+            hide others.
+        **kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.bar` (`"hist"`) or :meth:`matplotlib.axes.Axes.scatter`
+            (`"map"`) for the learned rows.
+
+        Returns
+        -------
+        display : ForgettingDisplay
+
+        Raises
+        ------
+        ValueError
+            If `kind` is none of these, or a map is asked for without margins.
+        """
+        check_choice("kind", kind, ("hist", "map"))
+        if kind == "map" and (self.margins is None or np.isnan(self.margins).any()):
+            raise ValueError(
+                "kind='map' draws the mean margin of every row, and there are none: the scores were given as an array. Give "
+                "a ForgettingScores, which has margins, or draw kind='hist'."
+            )
+        counts = np.asarray(self.forgetting_scores)
+        never = np.zeros(len(counts), dtype=bool) if self.never_learned is None else np.asarray(self.never_learned)
+        self.ax_, self.figure_ = _axes(ax)
+        draw = self._plot_hist if kind == "hist" else self._plot_map
+        draw(counts, never, kwargs)
+        return self
+
+    def _plot_hist(self, counts, never, kwargs):
+        edges = _bin_edges(counts[~never])
+        heights, _ = np.histogram(counts[~never], edges)
+        width = edges[1] - edges[0]
+        style = {"width": 0.8 * width, "color": "C0", "label": "learned"} | kwargs
+        self.bars_ = self.ax_.bar((edges[:-1] + edges[1:]) / 2, heights, **style)
+        highest = max(1, heights.max(), never.sum())
+        self.ax_.set(xlabel="Forgetting events", ylabel="Rows", ylim=(0.5, 2 * highest), yscale="log")
+
+        # Never-learned rows have no place among the counts, but a mark of their own behind them.
+        apart = edges[-1] + width
+        style = {"width": 0.8 * width, "color": "C3", "hatch": "//", "edgecolor": "white", "label": "never learned"}
+        self.never_learned_bar_ = self.ax_.bar([apart] if never.any() else [], never.sum(), **style)
+        if never.any():
+            ticks = [tick for tick in self.ax_.get_xticks() if 0 <= tick <= edges[-1] and tick == int(tick)]
+            self.ax_.set_xticks([*ticks, apart], [*(f"{tick:.0f}" for tick in ticks), "never\nlearned"])
+
+    def _plot_map(self, counts, never, kwargs):
+        # No seed that labels may have been drawn with, or the points would show a pattern that is none.
+        x = counts + np.random.default_rng(20190506).uniform(-0.3, 0.3, len(counts))
+        y = np.asarray(self.margins)
+        # Points go into paper as one picture, however many there are.
+        style = {"s": 8, "alpha": 0.5, "linewidth": 0, "rasterized": True}
+        self.points_ = self.ax_.scatter(x[~never], y[~never], **(style | {"color": "C0", "label": "learned"} | kwargs))
+        label = "never learned" if never.any() else None
+        self.never_learned_points_ = self.ax_.scatter(x[never], y[never], **style, color="C3", label=label)
+        self.ax_.axhline(0, color="black", linestyle="--", linewidth=1, label="suspects are below")
+        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        self.ax_.set(xlabel="Forgetting events", ylabel="Mean margin", ylim=(-1.05, 1.05))
+        self.ax_.legend(loc="upper right")  # where few rows are: often forgotten, yet predicted surely
+
+
+def _bin_edges(scores):
+    """Return bins of one count each, or of several where there are too many to see; of any width for other scores."""
+    if len(scores) and scores.dtype.kind == "f":
+        return np.histogram_bin_edges(scores, "auto")
+    last = int(scores.max(initial=0))
+    width = -(-(last + 1) // _MAX_BARS)
+    return np.arange(0, last + 1 + width, width) - 0.5
+
+
+def _axes(ax):
+    """Return axes, new ones where `ax` is None, and their figure."""
+    if ax is None:
+        _, ax = _import_pyplot().subplots(layout="constrained")
+    return ax, ax.figure
+
+
+def _import_pyplot():
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("Displays are drawn by matplotlib, which is missing: pip install 'skprune[plot]'.") from error
+    return plt

@@ -1,0 +1,276 @@
+import os
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import sklearn.pipeline
+from conftest import make_net
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.preprocessing import StandardScaler
+from test_scoring import CountTrainings, n_trainings
+
+from skprune import ForgettingDisplay, ForgettingSelector, Pipeline, PruningCurveDisplay, make_pipeline, pruning_curve
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trainings").mkdir()
+    return tmp_path / "trainings"
+
+
+@pytest.fixture
+def pipe(folder):
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    return Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("prune", ForgettingSelector(net, k=0.4, random_state=0)),
+            ("clf", LogisticRegression()),
+        ]
+    )
+
+
+@pytest.fixture
+def curve():
+    rng = np.random.default_rng(0)
+    return dict(
+        strategies=["most_forgotten", "random"],
+        shares=np.array([0.5, 0.1]),
+        scores=rng.random((2, 2, 3)),
+        full_scores=rng.random(3),
+    )
+
+
+@pytest.fixture
+def selector(data):
+    return ForgettingSelector(make_net(), random_state=0).fit(*data)
+
+
+def reverse(scores, n_keep, rng):
+    return np.arange(n_keep)
+
+
+def test_curve_is_what_cross_validation_gives(pipe, data):
+    X, y = data
+    k, strategies = [0.3, 20], ["most_forgotten", "random", reverse]
+    curve = pruning_curve(pipe, X, y, k=k, strategies=strategies, cv=3, scoring="neg_log_loss")
+    assert curve.strategies == ["most_forgotten", "random", "reverse"]
+    np.testing.assert_allclose(curve.shares, [0.3, 0.25])
+    for strategy, rows in zip(strategies, curve.scores, strict=True):
+        for size, scores in zip(k, rows, strict=True):
+            single = clone(pipe).set_params(prune__k=size, prune__strategy=strategy)
+            np.testing.assert_array_equal(scores, cross_val_score(single, X, y, cv=3, scoring="neg_log_loss"))
+    full = cross_val_score(make_pipeline(StandardScaler(), LogisticRegression()), X, y, cv=3, scoring="neg_log_loss")
+    np.testing.assert_allclose(curve.full_scores, full)
+
+
+@pytest.mark.parametrize("random_state", [None, 0, np.random.RandomState(0)], ids=["none", "int", "instance"])
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
+    pipe.set_params(prune__random_state=random_state)
+    before = repr(pipe)
+    pruning_curve(pipe, *data, k=[0.3, 0.6], cv=KFold(3, shuffle=True), n_jobs=n_jobs)
+    assert n_trainings(folder) == 3
+    assert repr(pipe) == before
+    assert not hasattr(pipe["clf"], "coef_")
+
+
+def test_memory_of_the_selector_is_used(pipe, data, folder, tmp_path):
+    pipe.set_params(prune__memory=str(tmp_path / "memory"))
+    for _ in range(2):
+        pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
+    assert n_trainings(folder) == 2
+    assert os.listdir(tmp_path / "memory")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [LogisticRegression(), sklearn.pipeline.make_pipeline(StandardScaler(), LogisticRegression())],
+    ids=["classifier", "pipeline"],
+)
+def test_other_estimators_get_a_selector(data, estimator):
+    curve = pruning_curve(estimator, *data, k=[0.3], strategies=["coverage"], cv=2)
+    np.testing.assert_array_equal(curve.full_scores, cross_val_score(estimator, *data, cv=2))
+    assert not np.array_equal(curve.scores[0, 0], curve.full_scores)
+
+
+def test_a_selector_deep_inside(pipe, data):
+    inside = sklearn.pipeline.make_pipeline(StandardScaler(with_std=False), pipe)
+    curve = pruning_curve(inside, *data, k=[0.3], strategies=["random"], cv=2)
+    assert curve.scores.shape == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (dict(k=0.5), r"k must be a list .*; got 0.5"),
+        (dict(k=[]), "k must be a list of at least one"),
+        (dict(k=[0.5, 1.5]), "k must be a float in"),
+        (dict(strategies="random"), "strategies must be a list"),
+        (dict(strategies=reverse), "strategies must be a list"),
+        (dict(strategies=["hardest"]), "strategy must be one of"),
+    ],
+)
+def test_parameters_out_of_range(pipe, data, folder, params, message):
+    with pytest.raises(ValueError, match=message):
+        pruning_curve(pipe, *data, **params)
+    assert n_trainings(folder) == 0
+
+
+def test_estimators_that_cannot_prune(pipe, data):
+    with pytest.raises(TypeError, match="A selector alone has no score"):
+        pruning_curve(pipe["prune"], *data)
+    with pytest.raises(TypeError, match=r"got sklearn.pipeline.Pipeline with"):
+        pruning_curve(sklearn.pipeline.make_pipeline(pipe["prune"], LogisticRegression()), *data)
+    several = Pipeline([("first", pipe["prune"]), ("second", pipe["prune"]), ("clf", LogisticRegression())])
+    with pytest.raises(ValueError, match=r"several: first, second"):
+        pruning_curve(several, *data)
+    with pytest.raises(TypeError, match="Cannot clone"):
+        pruning_curve("svm", *data)
+
+
+def test_a_bar_by_verbose(pipe, data, capsys):
+    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
+    assert capsys.readouterr() == ("", "")
+    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_what_the_curve_draws(curve):
+    display = PruningCurveDisplay(**curve).plot()
+    assert display.figure_ is display.ax_.figure
+    for line, area, scores in zip(display.lines_, display.fill_between_, curve["scores"], strict=True):
+        # Shares ascend, in whatever order they were given.
+        np.testing.assert_array_equal(line.get_xdata(), [0.1, 0.5])
+        np.testing.assert_allclose(line.get_ydata(), scores.mean(1)[::-1])
+        ends = area.get_paths()[0].get_extents().intervaly
+        np.testing.assert_allclose(
+            ends, [(scores.mean(1) - scores.std(1)).min(), (scores.mean(1) + scores.std(1)).max()]
+        )
+    assert display.full_line_.get_ydata()[0] == curve["full_scores"].mean()
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["most forgotten", "random", "all rows"]
+    assert display.ax_.get_xlabel() == "Share of training rows kept"
+    assert display.ax_.get_ylabel() == "Score"
+    display.figure_.canvas.draw()
+    assert "20%" in [label.get_text() for label in display.ax_.get_xticklabels()]
+
+
+def test_how_the_curve_is_drawn_can_be_changed(curve):
+    figure, ax = plt.subplots()
+    display = PruningCurveDisplay(**curve, score_name="Recall")
+    assert display.plot(ax=ax, line_kw={"linewidth": 5}, fill_between_kw={"alpha": 0.4}) is display
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert ax.get_ylabel() == "Recall"
+    assert display.lines_[1].get_linewidth() == 5
+    assert display.fill_between_[1].get_alpha() == 0.4
+    assert display.plot(score_name="Precision").ax_.get_ylabel() == "Precision"
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({}, "Score"),
+        ({"scoring": "neg_log_loss"}, "Negative log loss"),
+        ({"scoring": "balanced_accuracy"}, "Balanced accuracy"),
+        ({"scoring": "accuracy", "score_name": "Right"}, "Right"),
+    ],
+)
+def test_curve_from_estimator(pipe, data, params, name):
+    _, ax = plt.subplots()
+    display = PruningCurveDisplay.from_estimator(pipe, *data, k=[0.5], strategies=["random"], cv=2, ax=ax, **params)
+    assert display.ax_ is ax
+    assert ax.get_ylabel() == name
+    params.pop("score_name", None)
+    curve = pruning_curve(pipe, *data, k=[0.5], strategies=["random"], cv=2, **params)
+    np.testing.assert_array_equal(display.scores, curve.scores)
+
+
+def test_distribution_of_events(selector):
+    display = ForgettingDisplay.from_selector(selector)
+    learned = selector.forgetting_scores_[~selector.never_learned_]
+    assert selector.never_learned_.any()
+    assert [bar.get_height() for bar in display.bars_] == np.bincount(learned).tolist()
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in display.bars_]
+    np.testing.assert_allclose(middles, np.arange(learned.max() + 1), atol=1e-9)
+    (apart,) = display.never_learned_bar_
+    assert apart.get_height() == selector.never_learned_.sum()
+    assert apart.get_x() > learned.max() + 1
+    assert display.ax_.get_xticklabels()[-1].get_text() == "never\nlearned"
+    assert display.ax_.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("scores", "n_bars"),
+    [
+        (np.arange(60), 60),
+        (np.arange(61), 31),
+        (np.zeros(5, dtype=int), 1),
+        (np.array([], dtype=int), 1),
+        (np.linspace(-3, 3, 64), 7),
+    ],
+    ids=["one a count", "two a count", "zeros", "none", "floats"],
+)
+def test_bins(scores, n_bars):
+    display = ForgettingDisplay(forgetting_scores=scores).plot()
+    assert len(display.bars_) == n_bars
+    assert sum(bar.get_height() for bar in display.bars_) == len(scores)
+    assert len(display.never_learned_bar_) == 0
+
+
+def test_no_row_was_learned():
+    never = np.ones(3, dtype=bool)
+    display = ForgettingDisplay(forgetting_scores=np.zeros(3, dtype=int), never_learned=never).plot()
+    assert display.never_learned_bar_[0].get_height() == 3
+
+
+def test_map(selector):
+    display = ForgettingDisplay.from_selector(selector, kind="map", s=30)
+    never = selector.never_learned_
+    for points, rows in ((display.points_, ~never), (display.never_learned_points_, never)):
+        x, y = points.get_offsets().T
+        np.testing.assert_array_equal(np.round(x), selector.forgetting_scores_[rows])
+        np.testing.assert_allclose(y, selector.margins_[rows])
+    assert display.points_.get_sizes().tolist() == [30]
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["learned", "never learned", "suspects are below"]
+
+
+def test_map_without_never_learned_rows_does_not_speak_of_them():
+    display = ForgettingDisplay(forgetting_scores=np.arange(3), margins=np.ones(3)).plot(kind="map")
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["learned", "suspects are below"]
+
+
+def test_forgetting_display_on_given_axes(selector):
+    figure, axes = plt.subplots(1, 2)
+    for ax, kind in zip(axes, ("hist", "map"), strict=True):
+        display = ForgettingDisplay.from_selector(selector, kind=kind, ax=ax)
+        assert display.ax_ is ax
+        assert display.figure_ is figure
+
+
+def test_errors_of_forgetting_display(data):
+    selector = ForgettingSelector()
+    with pytest.raises(NotFittedError):
+        ForgettingDisplay.from_selector(selector)
+    selector.fit(*data, forgetting_scores=np.arange(120))
+    with pytest.raises(ValueError, match="kind must be one of 'hist', 'map'; got 'pie'"):
+        ForgettingDisplay.from_selector(selector, kind="pie")
+    with pytest.raises(ValueError, match="mean margin of every row"):
+        ForgettingDisplay.from_selector(selector, kind="map")
+    assert not plt.get_fignums()
+    ForgettingDisplay.from_selector(selector)

@@ -1,0 +1,37 @@
+"""The Python code of the user guide runs, page by page, and prints what the page says."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / "install.md", *sorted((DOCS / "user_guide").glob("*.md"))]
+BLOCKS = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def _figures():
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_of(page):
+    text, names = page.read_text(), {"__name__": page.stem}
+    for block in BLOCKS.finditer(text):
+        line = text.count("\n", 0, block.start("code"))
+        code = compile("\n" * line + block["code"], str(page), "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, names)
+        assert printed.getvalue() == (block["printed"] or ""), f"{page}, line {line + 1}"
+
+
+def test_every_page_of_the_guide_has_code():
+    for page in PAGES:
+        assert page.stem == "index" or "```python" in page.read_text()
+        assert page.read_text().count("```python") == sum(1 for _ in BLOCKS.finditer(page.read_text()))
