@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from conftest import make_net
 from datasets import Dataset
 from skorch import NeuralNetClassifier
@@ -66,6 +67,13 @@ TINY = {
     "intermediate_size": 16,
     "max_position_embeddings": 16,
 }
+
+
+@pytest.fixture(autouse=True)
+def _own_accelerator():
+    """Let no test inherit the mixed precision of another: accelerate keeps it for the whole process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def make_tokenizer():
