@@ -10,6 +10,7 @@ from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_memory
 
+from skprune._memory import is_off, recall
 from skprune._rows import count_rows, has_entry_per_row, take_rows
 
 try:
@@ -56,15 +57,23 @@ def _documented_as_inherited(method):
     return wraps(getattr(inherited, "__wrapped__", inherited))(method)
 
 
+def _passed_over(pipeline):
+    """Return a plain Pipeline of the same fitted steps in which selecting ones do nothing."""
+    steps = []
+    for name, step in pipeline.steps:
+        if _selects(step):
+            step = _passed_over(step) if isinstance(step, sklearn.pipeline.Pipeline) else "passthrough"
+        steps.append((name, step))
+    return sklearn.pipeline.Pipeline(steps, transform_input=pipeline.transform_input)
+
+
 def _without_selection(name):
     """Make the method `name` of scikit-learn's Pipeline pass over selecting steps."""
 
     def method(self, *args, **kwargs):
         if self._first_selecting() is None:
             return getattr(super(Pipeline, self), name)(*args, **kwargs)
-        steps = [(step_name, "passthrough" if _selects(step) else step) for step_name, step in self.steps]
-        fitted = sklearn.pipeline.Pipeline(steps, transform_input=self.transform_input)
-        return getattr(fitted, name)(*args, **kwargs)
+        return getattr(_passed_over(self), name)(*args, **kwargs)
 
     method.__name__ = name
     return _documented_as_inherited(method)
@@ -92,7 +101,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
     memory : str or object with the joblib.Memory interface, default=None
         Where fitted transformers and selecting steps are stored.
     verbose : bool, default=False
-        Whether the time of each step is printed.
+        Whether the time of each step is printed; steps in front of a selecting one are counted apart from those
+        behind it.
 
     Attributes
     ----------
@@ -181,10 +191,18 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def transform(self, X, **params):
         if not _last_step_selects(self):
             return self._transform_all_rows(X, **params)
-        for _, step in self.steps:
+        if params:
+            raise ValueError(
+                f"transform of a Pipeline whose last step selects rows takes X alone, got {', '.join(params)}."
+            )
+        for name, step in self.steps:
             if hasattr(step, "transform"):
                 X = step.transform(X)
             elif _selects(step):
+                if _kept_rows(step) is None:
+                    raise ValueError(
+                        f"The step {name!r} makes new rows, which transform can't make of others: {step!r}. Use fit_resample."
+                    )
                 X = take_rows(X, _kept_rows(step))
         return X
 
@@ -204,23 +222,24 @@ class Pipeline(sklearn.pipeline.Pipeline):
         return rows
 
     def _first_selecting(self):
-        """Return the position of the first selecting step that has steps behind it, or None."""
+        """Return the position of the first selecting step, or None."""
         if not isinstance(self.steps, (list, tuple)):
             return None
-        return next((position for position, step in enumerate(self.steps[:-1]) if _selects(step[1])), None)
+        return next((position for position, step in enumerate(self.steps) if _selects(step[1])), None)
 
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method, for the steps behind a selecting one on what that keeps."""
         position = self._first_selecting()
-        if position is None and method != "fit_resample":
+        if position is None:
             return getattr(super(), method)(X, y, **params)
-        is_last = position is None
-        position = len(self.steps) - 1 if is_last else position
+        self._check_steps()
+        self._check_params(params)
+        is_last = position == len(self.steps) - 1
         with _task(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
             X, y, params = self._fit_selecting(position, method, X, y, params, task)
             if is_last:
-                return X, y
+                return {"fit": self, "fit_transform": X, "fit_resample": (X, y)}[method]
             rest = self._part(position + 1, len(self.steps))
             with _subtask(task, self, "fit-steps-behind", X, y, part=rest):
                 result = getattr(rest, method)(X, y, **params)
@@ -230,7 +249,6 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def _fit_selecting(self, position, method, X, y, params, task):
         """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and the params of the rest."""
         name, selector = self.steps[position]
-        self._check_params(params)
         head, ours, rest = self._split_params(position, method, params)
         if position > 0:
             front = self._part(0, position)
@@ -242,10 +260,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
         n_rows = count_rows(X)
         memory = check_memory(self.memory)
-        if getattr(memory, "location", "elsewhere") is not None:
-            selector = clone(selector)
         with _subtask(task, self, f"select-rows-{name}", X, y):
-            selector, X, y = memory.cache(_fit_resample)(selector, X, y, ours)
+            if is_off(memory):
+                selector, X, y = _fit_resample(selector, X, y, ours)
+            else:
+                selector = clone(selector)
+                selector, X, y = recall(memory, (selector, X, y, ours), _fit_resample, selector, X, y, ours)
         self.steps = [*self.steps[:position], (name, selector), *self.steps[position + 1 :]]
         return X, y, self._cut(rest, n_rows, name, selector)
 
@@ -254,10 +274,23 @@ class Pipeline(sklearn.pipeline.Pipeline):
         part.transform_input = self.transform_input
         return part
 
-    def _check_params(self, params):
+    def _check_steps(self):
+        """Raise what scikit-learn raises for such steps, before anything is fitted."""
         names = [name for name, _ in self.steps]
         if len(set(names)) < len(names):
             raise ValueError(f"Names provided are not unique: {names!r}")
+        conflicts = sorted(set(names) & set(self.get_params(deep=False)) | {name for name in names if "__" in name})
+        if conflicts:
+            raise ValueError(f"Estimator names must contain no __ and be no constructor arguments: got {conflicts!r}")
+        for _, step in self.steps[:-1]:
+            if step not in (None, "passthrough") and not _selects(step) and not hasattr(step, "transform"):
+                raise TypeError(
+                    "All intermediate steps should be transformers and implement fit and transform, select rows by "
+                    f"fit_resample, or be the string 'passthrough'; '{step}' (type {type(step)}) doesn't"
+                )
+
+    def _check_params(self, params):
+        names = [name for name, _ in self.steps]
         if get_config()["enable_metadata_routing"]:
             return
         for param in params:
@@ -271,7 +304,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     def _split_params(self, position, method, params):
         """Return the fit parameters of the steps in front of `position`, of the step there, and of those behind."""
-        name, selector = self.steps[position]
+        name = self.steps[position][0]
         if not get_config()["enable_metadata_routing"]:
             steps = {param: param.partition("__")[0] for param in params}
             in_front = {step for step, _ in self.steps[:position]}
@@ -281,7 +314,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
             return head, ours, rest
         method = "fit" if method == "fit_resample" else method
         routed = process_routing(self, method, **params)[name]
-        ours = routed["fit_transform" if hasattr(selector, "fit_transform") else "fit"]
+        # Which of the two a step is called by depends on its place and on what it has.
+        ours = {**routed.get("fit", {}), **routed.get("fit_transform", {})}
         head = self._consumed(0, position, "fit_transform", params)
         rest = self._consumed(position + 1, len(self.steps), method, params)
         return head, ours, rest

@@ -333,7 +333,7 @@ def as_scores(scores):
     """
     if isinstance(scores, ForgettingScores):
         return scores
-    events = np.asarray(scores)
+    events = np.array(scores)  # a copy, since the scores are kept
     if events.ndim != 1 or events.dtype.kind not in "biuf":
         raise ValueError(
             "Forgetting scores must be a ForgettingScores or a one-dimensional array of numbers, one a row, got "
@@ -344,8 +344,7 @@ def as_scores(scores):
             f"Forgetting scores must be finite, got {np.sum(~np.isfinite(events))} nan or inf. "
             "Give rows without a score a number, or leave them out of X and y."
         )
-    if events.dtype.kind == "b":
-        events = events.astype(np.int64)
+    events = events.astype(np.float64 if events.dtype.kind == "f" else np.int64)
     unknown = np.full(len(events), np.nan)
     none = np.zeros(len(events), dtype=np.int64)
     columns = dict(zip(_COLUMNS, (events, none, unknown, unknown, none + 1), strict=True))

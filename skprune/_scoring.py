@@ -3,17 +3,14 @@
 import os
 import random
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial, reduce
 from operator import add
-from pathlib import Path
 
 import numpy as np
 import skorch.dataset
 import torch
-from filelock import FileLock
 from joblib import effective_n_jobs
-from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
@@ -21,6 +18,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from skprune._batches import make_batches
+from skprune._memory import is_off, recall
 from skprune._recorder import ForgettingRecorder
 
 # The generators that nets draw from are one for the whole process: seeded trainings take turns.
@@ -63,7 +61,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     n_jobs = n_jobs if len(seeds) > 1 else None
     # Bars of runs that go on at the same time would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
-    if getattr(memory, "location", "elsewhere") is None:
+    if is_off(memory):
         jobs = [delayed(_train)(net, X, y, record, seed, epochs_bar) for seed in seeds]
     else:
         names = [("any seed", run) if any_seed else seed for run, seed in enumerate(seeds)]
@@ -78,41 +76,16 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
 
 
 def _recall(memory, name, net, X, y, record, seed, epochs_bar):
-    """Return a stored run, or train and store it; one that another process trains just now is waited for."""
-    key = _Hasher("md5", coerce_mmap=True).hash((type(net), _hashable_params(net), X, y, record, name))
-    train = memory.cache(_train_stored, ignore=["net", "X", "y", "record", "seed", "epochs_bar"])
-    with _locked(memory, key):
-        return train(key, net, X, y, record, seed, epochs_bar)
+    inputs = (type(net), _params(net), X, y, record, name)
+    return recall(memory, inputs, _train, net, X, y, record, seed, epochs_bar)
 
 
-class _Hasher(NumpyHasher):
-    """Hash tensors by what they hold; joblib would by where they lie."""
-
-    def save(self, obj):
-        if isinstance(obj, torch.Tensor):
-            numbers = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            obj = (type(obj), str(obj.dtype), tuple(obj.shape), obj.requires_grad, numbers)
-        super().save(obj)
-
-
-def _hashable_params(net):
+def _params(net):
     params = net.get_params(deep=False)
     accelerator = params.get("accelerator")  # of skorch's AccelerateMixin; it changes as it is used
     if accelerator is not None:  # each process stores its own result, since none can wait for another
         params["accelerator"] = (accelerator.process_index, accelerator.num_processes, accelerator.mixed_precision)
     return params
-
-
-def _train_stored(key, net, X, y, record, seed, epochs_bar):
-    return _train(net, X, y, record, seed, epochs_bar)
-
-
-def _locked(memory, key):
-    if getattr(memory, "backend", None) != "local":
-        return nullcontext()
-    folder = Path(memory.location) / "skprune-locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{key}.lock")
 
 
 def _train(net, X, y, record, seed, epochs_bar):

@@ -202,6 +202,12 @@ def test_nested_pipelines(data):
     rows = outer[0].sample_indices_
     np.testing.assert_array_equal(outer[-1].sample_weight_, rows)
     assert len(outer.predict(X)) == 120
+    flat = make_pipeline(StandardScaler(), ForgettingSelector(k=0.25, random_state=0), LogisticRegression())
+    nested = make_pipeline(clone(inner), LogisticRegression())
+    shifted = 100 * X + 1000
+    np.testing.assert_allclose(
+        nested.fit(shifted, y).predict_proba(shifted), flat.fit(shifted, y).predict_proba(shifted), rtol=1e-6
+    )
     # As the final step of a plain Pipeline, which would pass y on uncut.
     plain = sklearn.pipeline.make_pipeline(StandardScaler(), make_pipeline(ForgettingSelector(k=0.25), Remember()))
     assert len(plain.fit(X, y).predict(X)) == 120
@@ -430,3 +436,64 @@ def test_progress_bar_of_scikit_learn(pipe, data, capsys, n_jobs):
     assert printed.count("100%") == 7  # the search and its loop as well
     pipe.set_callbacks(callback.ProgressBar()).fit(*data)
     assert capsys.readouterr().out.count("100%") == 3
+
+
+def test_a_sampler_last(data):
+    from imblearn.over_sampling import SMOTE
+    from imblearn.under_sampling import RandomUnderSampler
+
+    X, y = data
+    scaled = StandardScaler().fit_transform(X)
+    pipe = make_pipeline(StandardScaler(), RandomUnderSampler(random_state=0))
+    X_kept, y_kept = pipe.fit_resample(X, y)
+    np.testing.assert_array_equal(y_kept, y[pipe.sample_indices_])
+    np.testing.assert_allclose(X_kept, scaled[pipe.sample_indices_])
+    np.testing.assert_allclose(clone(pipe).fit(X, y).transform(X), X_kept)
+    np.testing.assert_allclose(clone(pipe).fit_transform(X, y), X_kept)
+    pipe = make_pipeline(StandardScaler(), SMOTE(random_state=0, sampling_strategy={0: 60})).fit(X, y)
+    with pytest.raises(ValueError, match="'smote' makes new rows"):
+        pipe.transform(X)
+    assert not hasattr(pipe, "sample_indices_")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_metadata_for_a_selecting_step_last(data, nested):
+    X, y = data
+    with config_context(enable_metadata_routing=True):
+        selector = ForgettingSelector(k=30, random_state=0).set_fit_request(forgetting_scores=True)
+        pipe = make_pipeline(StandardScaler(), selector)
+        scores = np.roll(np.arange(120), 5)
+        rows = np.flatnonzero(scores >= 90)
+        if nested:
+            y_kept = make_pipeline(pipe, Remember()).fit(X, y, forgetting_scores=scores)[-1].y_
+        else:
+            _, y_kept = pipe.fit_resample(X, y, forgetting_scores=scores)
+            assert pipe.fit(X, y, forgetting_scores=scores).transform(X).shape == (30, 6)
+            assert pipe.fit_transform(X, y, forgetting_scores=scores).shape == (30, 6)
+        np.testing.assert_array_equal(y_kept, y[rows])
+
+
+@pytest.mark.parametrize("name", ["a__b", "steps", "memory"])
+def test_bad_names_are_told_before_anything_is_fitted(data, name):
+    Odd.n_fits = 0
+    with pytest.raises(ValueError, match=f"Estimator names must.*'{name}'"):
+        Pipeline([(name, Odd()), ("clf", Remember())]).fit(*data)
+    with pytest.raises(TypeError, match="All intermediate steps should be transformers"):
+        Pipeline([("odd", Odd()), ("clf", Remember()), ("more", Remember())]).fit(*data)
+    assert Odd.n_fits == 0
+
+
+def test_transform_takes_no_parameters_where_the_last_step_selects(data):
+    pipe = make_pipeline(StandardScaler(), ForgettingSelector(k=0.5, random_state=0)).fit(*data)
+    with pytest.raises(ValueError, match="takes X alone, got weight"):
+        pipe.transform(data[0], weight=1)
+
+
+def test_memory_of_a_net_with_a_module_that_is_an_instance(data, tmp_path):
+    from conftest import MLP
+
+    X, y = data
+    pipe = make_pipeline(ForgettingSelector(make_net(MLP()), random_state=0), Remember(), memory=str(tmp_path))
+    first = clone(pipe).fit(X, y)[0].margins_
+    np.testing.assert_array_equal(clone(pipe).fit(X, y)[0].margins_, first)
+    assert len(list(tmp_path.rglob("output.pkl"))) == 1
