@@ -60,6 +60,7 @@ def test_tensor():
 def test_list(rows, kept):
     assert take_rows(list("abcd"), np.array(rows, dtype=int)) == kept
     assert take_rows(tuple("abcd"), np.array(rows, dtype=int)) == tuple(kept)
+    assert take_rows(range(4), np.array(rows, dtype=int)) == rows
 
 
 def test_mapping():
