@@ -4,7 +4,10 @@ Keep the reviews that a transformer forgets
 
 A transformer is fine-tuned on movie reviews, a callback counts how often each review is forgotten, the counts
 become a column of the dataset, and the most forgotten tenth is kept. Fine-tuned anew on these rows, on a tenth that
-covers hard and easy ones, and on a random tenth, the same transformer shows what the rows are worth::
+covers hard and easy ones, and on a random tenth, the same transformer shows what the rows are worth. A tenth is
+little: many of the most forgotten rows have doubtful labels, and so few of them can mislead more than they teach.
+
+On the command line::
 
     python imdb_transformer.py --rows 2000
 

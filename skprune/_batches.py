@@ -1,6 +1,7 @@
 """A torch dataset that hands out whole batches of arrays, tensors and sparse matrices."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -142,6 +143,8 @@ def make_batches(net, X, y):
     Integer features become floating ones unless the module looks them up in an embedding. Samples that are no
     numbers, such as texts, are left to the net's collate_fn.
     """
+    if len(getattr(X, "shape", ())) == 1 and hasattr(X, "to_numpy"):  # a Series
+        X = X.to_numpy()
     if _is_samples(X):
         return SampleDataset(X, y)
     module = net.module_
@@ -167,13 +170,16 @@ def _is_ragged(values):
 
 def _batchable(X):
     """Return `X` in a form whose rows can be indexed many at a time, copied only where it must be."""
+    if sparse.issparse(X):  # before mappings, since a dok matrix is one
+        return X.tocsr()
     if isinstance(X, Mapping):
         return {key: _batchable(values) for key, values in X.items()}
     if isinstance(X, torch.Tensor):
         return X.detach()
-    if sparse.issparse(X):
-        return X.tocsr()
     X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+    if X.dtype.kind == "O":  # as of DataFrames with columns that may be missing
+        with suppress(TypeError, ValueError):
+            X = X.astype(np.float64)
     if X.dtype.kind not in "biuf":
         raise ValueError(
             f"The scoring net computes with numbers, got features of dtype {X.dtype}. Encode them in a step before, "

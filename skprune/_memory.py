@@ -1,5 +1,6 @@
 """Results kept in a joblib.Memory, found again by what their input holds."""
 
+import pickle
 from contextlib import nullcontext
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -41,7 +42,14 @@ def recall(memory, inputs, function, *args):
 
 
 def _call(key, function, args):
-    return cloudpickle.dumps(function(*args))  # plain pickle knows no class of a script in a worker
+    result = function(*args)
+    try:
+        return cloudpickle.dumps(result)  # plain pickle knows no function of a script in a worker
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"The result cannot be stored in memory: {error}. Define classes at the top level of a file, script or "
+            "notebook, not inside a function, or leave memory out."
+        ) from error
 
 
 def _locked(memory, key):

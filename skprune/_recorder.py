@@ -108,6 +108,12 @@ class ForgettingRecorder(Callback):
         left = self._left(dataset_train)
         if len(left):
             self._evaluate(net, Subset(_whole(dataset_train), left))
+            left = self._left(dataset_train)
+        if len(left):
+            raise ValueError(
+                f"{len(left)} rows, {left[:5].tolist()} the first of them, were not presented in epoch {len(net.history)}: the "
+                f"net's iterator_valid, {net.iterator_valid!r}, leaves rows out. Let it go through its whole dataset."
+            )
         _check_probabilities(net, self.error_.item())
         self.n_epochs_ += 1
 
@@ -129,6 +135,8 @@ class ForgettingRecorder(Callback):
         kwargs = {"batch_size": net.batch_size * _EVALUATION_BATCHES, **net.get_params_for("iterator_valid")}
         if kwargs["batch_size"] < 0:  # skorch's way to say: all rows in one batch
             kwargs["batch_size"] = len(dataset)
+        if "drop_last" in kwargs:
+            kwargs["drop_last"] = False
         # No larger than a process's share, since accelerate fills up the batches of all processes.
         kwargs["batch_size"] = min(kwargs["batch_size"], -(-len(dataset) // _n_processes(net)))
         for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
@@ -185,8 +193,10 @@ def _probabilities(net, y_pred):
     """Apply the nonlinearity of the net's ``predict_proba``."""
     nonlinearity = net.predict_nonlinearity
     if nonlinearity == "auto":
-        criterion = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
-        nonlinearity = partial(torch.softmax, dim=-1) if issubclass(criterion, torch.nn.CrossEntropyLoss) else None
+        # A compiled criterion holds the one that it was compiled of.
+        criteria = net.criterion_.modules() if net.compile else [net.criterion_]
+        takes_logits = any(isinstance(criterion, torch.nn.CrossEntropyLoss) for criterion in criteria)
+        nonlinearity = partial(torch.softmax, dim=-1) if takes_logits else None
     return y_pred if nonlinearity is None else nonlinearity(y_pred)
 
 
@@ -259,9 +269,15 @@ class _TrainingBatches:
         return len(self.loader)
 
     def __iter__(self):
+        self.recorder.rows_ = None
         for rows, batch in self.loader:
             self.recorder.rows_ = rows
             yield batch
+        if self.recorder.rows_ is None:
+            raise ValueError(
+                "The net's iterator_train made no batch at all. With drop_last=True there must be at least batch_size rows: "
+                "choose a smaller batch_size, or leave drop_last out."
+            )
 
 
 class _NumberedLoader:

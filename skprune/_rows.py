@@ -1,5 +1,6 @@
 """Length and row indexing of every container that scikit-learn users hold their data in."""
 
+import copy
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 
@@ -64,8 +65,14 @@ def take_rows(X, rows):
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
         return X.tocsr()[rows].asformat(X.format)
     if isinstance(X, Mapping):
+        kept = {key: take_rows(values, rows) for key, values in X.items()}
         make: Callable = type(X)
-        return make({key: take_rows(values, rows) for key, values in X.items()})
+        try:
+            return make(kept)
+        except TypeError:  # a mapping that is made in another way
+            X = copy.copy(X)
+            X.update(kept)
+            return X
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     if isinstance(X, torch.Tensor):
@@ -74,6 +81,8 @@ def take_rows(X, rows):
         return X.select(rows)
     if isinstance(X, (list, tuple)):
         return type(X)(_pick(X, rows))
+    if isinstance(X, range):
+        return _pick(X, rows)
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows]

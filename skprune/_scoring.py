@@ -2,11 +2,13 @@
 
 import os
 import random
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial, reduce
 from operator import add
 
+import cloudpickle
 import numpy as np
 import skorch.dataset
 import torch
@@ -72,7 +74,7 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     runs = Parallel(n_jobs=n_jobs, return_as="generator" if progress else "list")(jobs)
     runs = tqdm(runs, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(jobs) == 1)
     scores, nets, n_epochs, accuracies = zip(*runs, strict=True)
-    return reduce(add, scores), nets[-1], n_epochs[-1], float(np.mean(accuracies))
+    return reduce(add, scores), nets[-1].net, n_epochs[-1], float(np.mean(accuracies))
 
 
 def _recall(memory, name, net, X, y, record, seed, epochs_bar):
@@ -95,11 +97,44 @@ def _train(net, X, y, record, seed, epochs_bar):
     with _seeded(seed), bar:
         net = _prepare(net, recorder, complete)
         net.fit(X, y)
+    if len(recorder.scores_) != len(y):
+        raise ValueError(
+            f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows; every row must be presented."
+        )
     if complete.n_epochs_ < net.max_epochs and not _stopped_early(net):
         # skorch ends a training at Ctrl-C and says nothing.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
-    _tidy(net, recorder, complete)
-    return recorder.scores_.cpu(), net, recorder.n_epochs_, recorder.scores_.last_accuracy()
+    _tidy(net)
+    return recorder.scores_.cpu(), _Portable(net), recorder.n_epochs_, recorder.scores_.last_accuracy()
+
+
+class _Portable:
+    """A trained net on its way between processes.
+
+    skorch pickles modules by the names of their classes, and those of a script or notebook have none in a worker.
+    """
+
+    def __init__(self, net):
+        self.net = net
+
+    def __reduce__(self):
+        modules = [value for value in vars(self.net).values() if isinstance(value, torch.nn.Module)]
+        types = {type(part) for module in modules for part in module.modules()}
+        classes = [one for one in types if one.__module__ == "__main__" and "<" not in one.__qualname__]
+        _make_known(classes)
+        return _unpack, (cloudpickle.dumps(classes), cloudpickle.dumps(self.net))
+
+
+def _unpack(classes, net):
+    _make_known(cloudpickle.loads(classes))
+    return _Portable(cloudpickle.loads(net))
+
+
+def _make_known(classes):
+    main = sys.modules["__main__"]
+    for one in classes:
+        if not hasattr(main, one.__name__):
+            setattr(main, one.__name__, one)
 
 
 @contextmanager
@@ -134,27 +169,29 @@ class _CompleteEpochs(Callback):
 def _prepare(net, recorder, complete):
     """Return a clone of the net that trains on every row and records."""
     net = clone(net)
+    if net.max_epochs < 1:
+        raise ValueError(f"The scoring net needs max_epochs of at least 1, got {net.max_epochs!r}.")
     callbacks = net.callbacks
     if callbacks == "disable":
         for name, _ in net.get_default_callbacks():
             setattr(net, f"callbacks__{name}", None)
         callbacks = None
-    callbacks = [callback for callback in callbacks or [] if not isinstance(callback, ForgettingRecorder)]
+    callbacks = [entry for entry in callbacks or [] if not _is_a(entry, ForgettingRecorder)]
     # The recorder comes first, since a callback that stops the training leaves those behind it out.
-    net.callbacks = [("forgetting", recorder), *callbacks, ("complete_epochs", complete)]
+    net.callbacks = [("skprune_recorder", recorder), *callbacks, ("skprune_complete", complete)]
     net.set_params(train_split=_without_split(net.train_split), warm_start=False, verbose=0)
     if net.train_split is None:
-        _check_monitors(callbacks)
-    if net.dataset is skorch.dataset.Dataset:
+        net.callbacks.insert(1, ("skprune_monitors", _CheckMonitors()))
+    if net.dataset is skorch.dataset.Dataset and not net.get_params_for("dataset"):
         net.dataset = partial(make_batches, net)
     return net
 
 
-def _tidy(net, recorder, complete):
+def _tidy(net):
     """Take out of a trained net what recording put into it."""
-    ours = (recorder, complete)
-    net.callbacks = [entry for entry in net.callbacks if not (isinstance(entry, tuple) and entry[1] in ours)]
-    net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if callback not in ours]
+    ours = (ForgettingRecorder, _CheckMonitors, _CompleteEpochs)
+    net.callbacks = [entry for entry in net.callbacks if not _is_a(entry, ours)]
+    net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if not isinstance(callback, ours)]
     if isinstance(net.dataset, partial) and net.dataset.func is make_batches:
         net.dataset = skorch.dataset.Dataset
 
@@ -178,16 +215,24 @@ class _KeepRows:
         return (train, valid) if train is dataset else (dataset, None)
 
 
-def _check_monitors(callbacks):
-    for entry in callbacks:
-        callback = entry[1] if isinstance(entry, tuple) else entry
-        monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and monitor.startswith("valid"):
-            raise ValueError(
-                f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, so "
-                "that there is no validation set. Monitor 'train_loss' instead, or give the net a validation set of its own "
-                "with train_split=skorch.helper.predefined_split(...)."
-            )
+def _is_a(entry, kind):
+    """Tell whether an entry of a net's callbacks, an instance, a class or a pair of name and one, is of a kind."""
+    callback = entry[1] if isinstance(entry, tuple) else entry
+    return isinstance(callback, kind) or (isinstance(callback, type) and issubclass(callback, kind))
+
+
+class _CheckMonitors(Callback):
+    """Say that there is no validation set to a callback that looks at one."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        for _, callback in net.callbacks_:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("valid"):
+                raise ValueError(
+                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, "
+                    f"so that there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or give "
+                    "the net a validation set of its own with train_split=skorch.helper.predefined_split(...)."
+                )
 
 
 def _stopped_early(net):

@@ -1,5 +1,6 @@
 """ForgettingSelector: parameters in, kept rows out."""
 
+import copy
 import numbers
 import time
 
@@ -85,8 +86,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features, where `X` has them and all are strings.
     estimator_ : NeuralNetClassifier
-        The trained scoring net of the last run; it predicts class numbers, positions in `classes_`. Not there
-        after a fit with given scores.
+        The trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
+        class numbers, positions in `classes_`. Not there after a fit with given scores.
     n_epochs_ : int
         Number of epochs of the last run. Not there after a fit with given scores.
 
@@ -169,9 +170,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of its range, `X`, `y` and scores differ in length, `y` is missing, continuous
             or of one class, or the net's loss becomes nan.
         KeyboardInterrupt
-            If the training is interrupted. The selector is not fitted then.
+            If the training is interrupted, by Ctrl-C or by a callback other than skorch's `EarlyStopping` and its
+            subclasses, which end it as usual. The selector is not fitted then.
         """
-        self.__dict__.pop("_scores", None)
+        for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
         self._check_parameters()
         y = self._check_y(y)
         X = self._check_X(X, y, trains=forgetting_scores is None)
@@ -306,6 +309,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "Whether a row is forgotten depends on its label."
             )
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and np.asarray(y.tolist()).dtype.kind in "biuf":
+            y = np.asarray(y.tolist())  # numbers in an array of objects
+        if len(y) == 0:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 2 is required.")
         check_classification_targets(y)
         return y
 
@@ -320,9 +327,6 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             X = validate_data(self, X, accept_sparse="csr", ensure_min_samples=2)
         elif _is_matrix(X):
             validate_data(self, X, skip_check_array=True)
-        else:
-            self.__dict__.pop("n_features_in_", None)
-            self.__dict__.pop("feature_names_in_", None)
         if count_rows(X) != len(y):
             raise ValueError(f"Found input variables with inconsistent numbers of samples: {[count_rows(X), len(y)]}")
         return X
@@ -334,9 +338,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
                 "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
             )
-        self.__dict__.pop("estimator_", None)
-        self.__dict__.pop("n_epochs_", None)
-        return scores
+        return copy.deepcopy(scores)
 
     def _train(self, X, y, seeds):
         start = time.perf_counter()

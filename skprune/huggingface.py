@@ -210,7 +210,6 @@ def _batches(args, train_dataloader, rows):
         batch_sampler=[numbers.tolist() for numbers in rows],
         collate_fn=train_dataloader.collate_fn,
         num_workers=args.dataloader_num_workers,
-        generator=torch.Generator(),
     )
     yield from zip(rows, loader, strict=True)
 

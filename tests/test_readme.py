@@ -18,7 +18,7 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(names["X_kept"]) == pytest.approx(0.3 * len(names["X"]), abs=1)
 
 
-def test_the_printed_table_is_that_of_the_demo():
+def test_the_printed_table_has_the_rows_and_columns_of_the_demo():
     from benchmarks import demo
 
     table = README.read_text().split("<!-- demo -->\n")[1].split("\n\n")[0].splitlines()

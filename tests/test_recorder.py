@@ -207,6 +207,7 @@ class TupleCriterion(torch.nn.CrossEntropyLoss):
         {"module": Tuple, "criterion": TupleCriterion},
         {"predict_nonlinearity": partial(torch.softmax, dim=1)},
         {"criterion": torch.nn.CrossEntropyLoss()},
+        {"criterion": partial(torch.nn.CrossEntropyLoss, label_smoothing=0.0)},
         {"module": Softmax, "criterion": torch.nn.NLLLoss, "predict_nonlinearity": None},
     ],
 )

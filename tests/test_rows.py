@@ -1,9 +1,12 @@
+from collections import OrderedDict, defaultdict
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import torch
 from scipy import sparse
+from sklearn.utils import Bunch
 
 from skprune._rows import count_rows, has_entry_per_row, take_rows
 
@@ -57,6 +60,7 @@ def test_tensor():
 def test_list(rows, kept):
     assert take_rows(list("abcd"), np.array(rows, dtype=int)) == kept
     assert take_rows(tuple("abcd"), np.array(rows, dtype=int)) == tuple(kept)
+    assert take_rows(range(4), np.array(rows, dtype=int)) == rows
 
 
 def test_mapping():
@@ -64,6 +68,11 @@ def test_mapping():
     np.testing.assert_array_equal(kept["ids"], X[ROWS])
     assert kept["texts"] == ["b", "d"]
     assert count_rows({"ids": X, "texts": list("abcd")}) == 4
+    for mapping in (Bunch(ids=X), defaultdict(list, ids=X), OrderedDict(ids=X)):
+        kept = take_rows(mapping, ROWS)
+        assert type(kept) is type(mapping)
+        np.testing.assert_array_equal(kept["ids"], X[ROWS])
+        np.testing.assert_array_equal(mapping["ids"], X)
     with pytest.raises(ValueError, match="'a': 4, 'b': 3"):
         count_rows({"a": X, "b": X[:3]})
 

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,12 +14,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, EpochTimer
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
-from skprune import ForgettingSelector, Pipeline
+from skprune import ForgettingRecorder, ForgettingSelector, Pipeline
 
 
 class Presented(Callback):
@@ -264,3 +267,99 @@ def test_two_threads_give_what_they_give_alone(data):
         thread.join()
     for selector, margins in zip(selectors, alone, strict=True):
         np.testing.assert_array_equal(selector.margins_, margins)
+
+
+SCRIPT = """
+import sys
+import numpy as np, torch, joblib
+from pathlib import Path
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from skprune import ForgettingSelector, make_pipeline
+
+SLOPE = {slope}
+
+class Base(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 3)
+
+class Own(Base):
+    def __init__(self):
+        super().__init__()
+        self.slope = {slope}
+
+    def forward(self, X):
+        return torch.nn.functional.leaky_relu(self.linear(X), self.slope)
+
+class Count(Callback):
+    def on_train_begin(self, net, **kwargs):
+        (Path(sys.argv[1]) / str(np.random.default_rng().integers(2**62))).touch()
+
+if __name__ == "__main__":
+    X = np.random.default_rng(0).normal(size=(60, 6))
+    y = np.arange(60) % 3
+    counter = Count()
+    net = NeuralNetClassifier(Own, criterion=torch.nn.CrossEntropyLoss, max_epochs=2, verbose=0, callbacks=[counter],
+                              iterator_train__collate_fn=lambda samples: torch.utils.data.default_collate(samples))
+    pipe = make_pipeline(ForgettingSelector(net, memory=sys.argv[2], random_state=0), LogisticRegression())
+    search = GridSearchCV(pipe, {{"forgettingselector__k": [0.5, 0.7, 0.9]}}, cv=2, n_jobs=2, error_score="raise")
+    search.fit(X, y).predict(X)
+"""
+
+
+def test_nets_of_a_script_are_found_again_until_their_code_changes(folder, tmp_path):
+    for slope, n_expected in ((0.1, 3), (0.1, 3), (0.2, 6)):
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT.format(slope=slope))
+        command = [sys.executable, str(script), str(folder), str(tmp_path / "memory")]
+        subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        assert n_trainings(folder) == n_expected
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_rows_that_both_iterators_drop_are_presented(data, record):
+    net = make_net(iterator_train__drop_last=True, iterator_valid__drop_last=True, batch_size=50)
+    selector = ForgettingSelector(net, record=record).fit(*data)
+    np.testing.assert_array_equal(selector._scores.presentations, 4)
+
+
+def half_of_it(dataset, batch_size):
+    return torch.utils.data.DataLoader(dataset, batch_size, sampler=range(len(dataset) // 2))
+
+
+def test_rows_that_cannot_be_presented(data):
+    with pytest.raises(ValueError, match=r"60 rows.*were not presented in epoch 1.*iterator_valid"):
+        ForgettingSelector(make_net(iterator_valid=half_of_it), record="epoch").fit(*data)
+    with pytest.raises(ValueError, match=r"no batch at all.*drop_last"):
+        ForgettingSelector(make_net(iterator_train__drop_last=True, batch_size=200)).fit(*data)
+    with pytest.raises(ValueError, match="max_epochs of at least 1, got 0"):
+        ForgettingSelector(make_net(max_epochs=0)).fit(*data)
+
+
+class FirstThirty(NeuralNetClassifier):
+    def fit(self, X, y, **fit_params):
+        return super().fit(X[:30], y[:30], **fit_params)
+
+
+def test_a_net_that_trains_on_a_part(data):
+    net = FirstThirty(MLP, criterion=torch.nn.CrossEntropyLoss, verbose=0)
+    with pytest.raises(ValueError, match=r"FirstThirty\.fit trained on 30 of 120 rows"):
+        ForgettingSelector(net).fit(*data)
+
+
+@pytest.mark.parametrize("callback", [ForgettingRecorder(), ForgettingRecorder, ("r", ForgettingRecorder())])
+def test_a_recorder_of_the_net_itself_gives_way(data, callback):
+    selector = ForgettingSelector(make_net(callbacks=[callback, ("forgetting", EpochTimer())])).fit(*data)
+    np.testing.assert_array_equal(selector._scores.presentations, 4)
+
+
+def test_monitors_are_those_that_the_net_has(data):
+    with pytest.raises(ValueError, match=r"EarlyStopping monitors 'valid_loss'.*'train_loss'"):
+        ForgettingSelector(make_net(callbacks=[EarlyStopping])).fit(*data)
+    with pytest.raises(ValueError, match=r"Checkpoint monitors 'valid_acc_best'.*'train_acc_best'"):
+        ForgettingSelector(make_net(callbacks=[("best", Checkpoint("valid_acc_best"))])).fit(*data)
+    net = make_net(callbacks=[("stop", EarlyStopping("valid_loss"))], callbacks__stop__monitor="train_loss")
+    assert ForgettingSelector(net).fit(*data).n_epochs_ == 4

@@ -168,6 +168,9 @@ X_INT = np.random.default_rng(0).integers(0, 2, (120, 6))
         pl.DataFrame(X_INT, schema=list("abcdef")),
         sparse.csr_matrix(X_INT),
         sparse.coo_array(X_INT.astype(float)),
+        sparse.dok_array(X_INT.astype(float)),
+        pd.DataFrame(X_INT).astype("Float64"),
+        X_INT.astype(object),
         torch.from_numpy(X_INT),
         torch.from_numpy(X_INT.astype(float)).requires_grad_(),
         {"X": X_INT.astype(float)},
@@ -234,6 +237,8 @@ def test_texts_through_a_collate_fn():
         selector = ForgettingSelector(net, k=5, record=record, random_state=0).fit(texts, y)
         kept = selector.transform(texts)
         assert kept == [texts[row] for row in selector.get_support(indices=True)]
+    for series in (pd.Series(texts, index=range(7, 127)), pl.Series(texts)):
+        assert list(ForgettingSelector(net, k=5, record="epoch", random_state=0).fit_transform(series, y)) == kept
     # Fit on texts, transform something else, and the other way round.
     assert selector.transform(np.eye(120)).shape == (5, 120)
     selector = ForgettingSelector(k=5).fit(X_INT, y)
@@ -260,6 +265,7 @@ def test_images(shape):
         np.array([1, 2, 5]),
         np.array([-1.0, 0.0, 1.0]),
         np.array([3, 7, 250], dtype=np.uint8),
+        np.array([3, 7, 250], dtype=object),
     ],
 )
 def test_labels_of_every_kind(data, labels):
@@ -305,6 +311,16 @@ def test_given_scores(data):
     # A fit with given scores leaves nothing of a training before.
     trained.fit(X, y, forgetting_scores=events)
     assert not hasattr(trained, "estimator_")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.float32, bool])
+def test_given_scores_of_every_dtype(data, dtype):
+    events = (np.arange(120) % 2).astype(dtype)
+    selector = ForgettingSelector(k=60, random_state=0).fit(*data, forgetting_scores=events)
+    assert events[selector.get_support()].all()
+    # What happens to them later is of no concern.
+    events[:] = 0
+    assert selector.forgetting_scores_.sum() == 60
 
 
 def test_given_scores_of_another_length(data):

@@ -1,6 +1,7 @@
 """Run by test_huggingface.py in each of two processes: record with the Trainer and with skorch's AccelerateMixin."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,10 @@ from test_huggingface import (
 
 from skprune import ForgettingSelector
 from skprune.huggingface import ForgettingTrainerCallback
+
+# Not on the classes below, since what a class of a script holds is a part of the key of stored runs.
+predicted = Counter()
+outcomes = []
 
 
 class AcceleratorOfCPUs(Accelerator):
@@ -44,30 +49,26 @@ class CountRows:
 class ByHandInNet(Callback):
     """Predict all rows at the end of each epoch, in this process alone and outside of skorch."""
 
-    history = ()
-
     def __init__(self, tokens, labels):
         self.tokens = tokens
         self.labels = labels
 
     def on_epoch_end(self, net, **kwargs):
         module = net.accelerator.unwrap_model(net.module_)
-        counted, CountedEncoder.n_rows = CountedEncoder.n_rows, 0
+        counted = predicted["rows"]
         module.eval()
         with torch.no_grad():
             chance = (
                 module(**{name: torch.from_numpy(values) for name, values in self.tokens.items()}).softmax(1).numpy()
             )
-        CountedEncoder.n_rows = counted
-        type(self).history = (*self.history, chance.argmax(1) == self.labels)
+        predicted["rows"] = counted
+        outcomes.append(chance.argmax(1) == self.labels)
 
 
 class CountedEncoder(Encoder):
-    n_rows = 0
-
     def forward(self, input_ids, attention_mask=None):
         if not self.training:
-            type(self).n_rows += len(input_ids)
+            predicted["rows"] += len(input_ids)
         return super().forward(input_ids, attention_mask)
 
 
@@ -83,7 +84,8 @@ def record_with_trainer(folder, reviews):
 
 def record_with_skorch(reviews, record, shuffle=True, memory=None):
     tokens, labels = padded(reviews), np.array(reviews["label"])
-    ByHandInNet.history, CountedEncoder.n_rows = (), 0
+    predicted.clear()
+    outcomes.clear()
     net = AcceleratedNet(
         CountedEncoder,
         accelerator=AcceleratorOfCPUs(cpu=True),
@@ -97,7 +99,7 @@ def record_with_skorch(reviews, record, shuffle=True, memory=None):
         callbacks=[ByHandInNet(tokens, labels)],
     )
     selector = ForgettingSelector(net, record=record, memory=memory, random_state=0).fit(tokens, labels)
-    return selector, np.array(ByHandInNet.history), CountedEncoder.n_rows
+    return selector, np.array(outcomes), predicted["rows"]
 
 
 def main(folder):
