@@ -126,6 +126,15 @@ class Interrupt(Callback):
         self._maybe(net, "epoch")
 
 
+@pytest.fixture
+def _interruptible():
+    """Ctrl-C raises, also in a process that was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("how", ["raise", "signal"])
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 @pytest.mark.parametrize("when", ["batch", "epoch"])
