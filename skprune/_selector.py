@@ -7,6 +7,7 @@ import time
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from skorch import NeuralNetClassifier
@@ -16,6 +17,10 @@ from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
 from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
+
+
+def _may_have_features(selector):
+    return not hasattr(selector, "_scores") or hasattr(selector, "n_features_in_")
 
 
 class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -261,6 +266,24 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mask = np.zeros(len(self._scores), dtype=bool)
         mask[rows] = True
         return mask
+
+    @available_if(_may_have_features)
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features, which stay as they are.
+
+        Not there where `X` was not two-dimensional, so that kept pictures or texts become no DataFrame by
+        `set_output`.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features,), default=None
+            Names; None takes `feature_names_in_`, or x0, x1 and so on.
+
+        Returns
+        -------
+        names : ndarray of shape (n_features,), object
+        """
+        return super().get_feature_names_out(input_features)
 
     @property
     def forgetting_scores_(self):

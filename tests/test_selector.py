@@ -463,6 +463,16 @@ def test_set_output(selector, data):
         np.testing.assert_array_equal(kept.to_numpy(), X[rows])
 
 
+@pytest.mark.parametrize("transform_output", ["pandas", "polars"])
+def test_set_output_leaves_pictures_and_texts_alone(data, transform_output):
+    X, y = data
+    with config_context(transform_output=transform_output):
+        selector = ForgettingSelector(make_net(Flattened), k=5)
+        assert selector.fit_transform(X.reshape(120, 6, 1), y).shape == (5, 6, 1)
+        kept = ForgettingSelector(make_net(), k=5).fit_transform({"X": X}, y)
+        assert kept["X"].shape == (5, 6)
+
+
 def test_clone_pickle_and_joblib(selector, data, tmp_path):
     X, y = data
     selector.fit(X, y)
