@@ -85,8 +85,8 @@ class ForgettingRecorder(Callback):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
-        if self.record == "batch":
-            net.iterator_train = _NumberedTraining(net.iterator_train, self, _prepare(net))
+        # With "epoch" too, since it takes whole batches of a dataset that has them.
+        net.iterator_train = _NumberedTraining(net.iterator_train, self, _prepare(net))
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
