@@ -10,6 +10,7 @@ from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.utils import Bunch
 from tqdm import tqdm
 
+from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import check_choice, check_selection, count_kept
 from skprune._selector import ForgettingSelector
@@ -41,7 +42,8 @@ def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, sco
             default=("most_forgotten", "coverage", "random")
         Which rows are kept, as in :class:`ForgettingSelector`.
     cv : int, cross-validation generator or iterable, default=None
-        As in :func:`sklearn.model_selection.cross_val_score`. The same folds serve all `k` and strategies.
+        As in :func:`sklearn.model_selection.cross_val_score`. The same folds serve all `k` and strategies. Of a
+        splitter by groups pass its splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
     scoring : str or callable, default=None
         As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
     n_jobs : int, default=None
@@ -99,10 +101,11 @@ def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, sco
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
     with tempfile.TemporaryDirectory() as folder:
-        if estimator.get_params()[name].memory is None:
+        memory = estimator.get_params()[name].memory
+        if memory is None or is_off(memory):
             estimator.set_params(**{f"{name}__memory": folder})
         scores = []
-        for candidate in tqdm(candidates, desc="Pruning curve", unit="fit", disable=not verbose):
+        for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
             pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
             scores.append(cross_val_score(pruning, X, y, cv=splits, scoring=scoring, n_jobs=n_jobs))
     return Bunch(
@@ -136,10 +139,10 @@ def _with_selector(estimator):
         raise ValueError(
             f"estimator must hold one ForgettingSelector, whose k is varied; got several: {', '.join(names)}."
         )
-    is_step = "__" not in names[0]
-    if is_step and isinstance(estimator, sklearn.pipeline.Pipeline) and not isinstance(estimator, Pipeline):
+    holder = estimator.get_params().get(names[0].rpartition("__")[0], estimator)
+    if isinstance(holder, sklearn.pipeline.Pipeline) and not isinstance(holder, Pipeline):
         raise TypeError(
-            f"Only skprune.Pipeline leaves rows out while fitting; got {type(estimator).__module__}.{type(estimator).__name__} "
+            f"Only skprune.Pipeline leaves rows out while fitting; got {type(holder).__module__}.{type(holder).__name__} "
             "with a ForgettingSelector. Import Pipeline or make_pipeline from skprune."
         )
     return estimator, names[0]
@@ -269,7 +272,7 @@ class PruningCurveDisplay:
         order = np.argsort(self.shares)
         shares = np.asarray(self.shares)[order]
         self.lines_, self.fill_between_ = [], []
-        for strategy, scores, marker in zip(self.strategies, self.scores, cycle(_MARKERS), strict=False):
+        for strategy, scores, marker in zip(self.strategies, np.asarray(self.scores), cycle(_MARKERS), strict=False):
             mean, spread = scores[order].mean(1), scores[order].std(1)
             style = {"label": strategy.replace("_", " "), "marker": marker, "markersize": 5} | (line_kw or {})
             (line,) = self.ax_.plot(shares, mean, **style)
@@ -396,8 +399,8 @@ class ForgettingDisplay:
         check_choice("kind", kind, ("hist", "map"))
         if kind == "map" and (self.margins is None or np.isnan(self.margins).any()):
             raise ValueError(
-                "kind='map' draws the mean margin of every row, and there are none: the scores were given as an array. Give "
-                "a ForgettingScores, which has margins, or draw kind='hist'."
+                "kind='map' draws the mean margin of every row, and rows without one have no place: those of scores given "
+                "as an array, or never presented. Give a ForgettingScores of rows that were all presented, or draw kind='hist'."
             )
         counts = np.asarray(self.forgetting_scores)
         never = np.zeros(len(counts), dtype=bool) if self.never_learned is None else np.asarray(self.never_learned)
@@ -419,9 +422,11 @@ class ForgettingDisplay:
         apart = edges[-1] + width
         style = {"width": 0.8 * width, "color": "C3", "hatch": "//", "edgecolor": "white", "label": "never learned"}
         self.never_learned_bar_ = self.ax_.bar([apart] if never.any() else [], never.sum(), **style)
+        if counts.dtype.kind != "f":
+            self.ax_.xaxis.get_major_locator().set_params(integer=True)
         if never.any():
-            ticks = [tick for tick in self.ax_.get_xticks() if 0 <= tick <= edges[-1] and tick == int(tick)]
-            self.ax_.set_xticks([*ticks, apart], [*(f"{tick:.0f}" for tick in ticks), "never\nlearned"])
+            ticks = [tick for tick in self.ax_.get_xticks() if edges[0] <= tick <= edges[-1]]
+            self.ax_.set_xticks([*ticks, apart], [*(f"{tick:g}" for tick in ticks), "never\nlearned"])
 
     def _plot_map(self, counts, never, kwargs):
         # No seed that labels may have been drawn with, or the points would show a pattern that is none.
@@ -441,10 +446,11 @@ class ForgettingDisplay:
 def _bin_edges(scores):
     """Return bins of one count each, or of several where there are too many to see; of any width for other scores."""
     if len(scores) and scores.dtype.kind == "f":
-        return np.histogram_bin_edges(scores, "auto")
-    last = int(scores.max(initial=0))
-    width = -(-(last + 1) // _MAX_BARS)
-    return np.arange(0, last + 1 + width, width) - 0.5
+        edges = np.histogram_bin_edges(scores, "auto")
+        return edges if len(edges) <= _MAX_BARS + 1 else np.linspace(edges[0], edges[-1], _MAX_BARS + 1)
+    first, last = int(scores.min(initial=0)), int(scores.max(initial=0))
+    width = -(-(last - first + 1) // _MAX_BARS)
+    return np.arange(first, last + 1 + width, width) - 0.5
 
 
 def _axes(ax):

@@ -349,6 +349,7 @@ def _task(pipeline, X, y, n_parts):
     if not hasattr(pipeline, "set_callbacks"):
         yield None
         return
+    # Private by its name, yet what scikit-learn documents for estimators of others.
     context = pipeline._init_callback_context(max_subtasks=n_parts)
     context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
     yield context

@@ -4,7 +4,7 @@ import os
 import random
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from operator import add
 
@@ -71,10 +71,17 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
             delayed(_recall)(memory, name, net, X, y, record, seed, epochs_bar)
             for name, seed in zip(names, seeds, strict=True)
         ]
-    runs = Parallel(n_jobs=n_jobs, return_as="generator" if progress else "list")(jobs)
+    runs = _parallel(n_jobs, progress)(jobs)
     runs = tqdm(runs, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(jobs) == 1)
     scores, nets, n_epochs, accuracies = zip(*runs, strict=True)
     return reduce(add, scores), nets[-1].net, n_epochs[-1], float(np.mean(accuracies))
+
+
+def _parallel(n_jobs, progress):
+    if progress:
+        with suppress(ValueError):  # some backends give results only when all are there
+            return Parallel(n_jobs=n_jobs, return_as="generator")
+    return Parallel(n_jobs=n_jobs)
 
 
 def _recall(memory, name, net, X, y, record, seed, epochs_bar):

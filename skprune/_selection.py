@@ -95,6 +95,8 @@ def select_rows(
     """
     check_selection(k, strategy, never_learned, tie_break, balance)
     scores = as_scores(scores)
+    if y is not None and np.shape(y) != (len(scores),):
+        raise ValueError(f"y must have one label a row, {len(scores)} here; got the shape {np.shape(y)}.")
     n_keep = count_kept(k, len(scores))
     rng = np.random.default_rng(check_random_state(random_state).randint(2**32, dtype=np.uint32))
     choose = strategy
@@ -238,9 +240,6 @@ def _class_shares(y, n_keep, n_rows):
     """Yield the rows of each class and how many of them to keep, by the method of largest remainders."""
     if y is None:
         raise ValueError("balance=True keeps the same share of every class and needs the labels y; got y=None.")
-    y = np.asarray(y)
-    if y.shape != (n_rows,):
-        raise ValueError(f"y must have one label a row, {n_rows} here; got the shape {y.shape}.")
     _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
     shares = _round_to_total(n_keep * sizes / n_rows, n_keep)
     rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])

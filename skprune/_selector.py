@@ -394,8 +394,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
 
     def _print_summary(self, scores, accuracy, seconds):
+        runs = "1 run" if scores.n_runs == 1 else f"{scores.n_runs} runs"
         print(
-            f"[{type(self).__name__}] {len(scores)} rows, {scores.n_runs} x {self.n_epochs_} epochs, {seconds:.1f} s: "
+            f"[{type(self).__name__}] {len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
             f"training accuracy {accuracy:.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
             f"{scores.never_learned.mean():.1%} never learned, "
             f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"

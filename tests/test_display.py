@@ -1,5 +1,6 @@
 import os
 
+import joblib
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,6 +86,23 @@ def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
     assert n_trainings(folder) == 3
     assert repr(pipe) == before
     assert not hasattr(pipe["clf"], "coef_")
+
+
+def test_a_memory_that_stores_nothing_is_replaced(pipe, data, folder):
+    pipe.set_params(prune__memory=joblib.Memory(None))
+    pruning_curve(pipe, *data, k=[0.3, 0.6], strategies=["random"], cv=2)
+    assert n_trainings(folder) == 2
+
+
+def test_negative_scores_are_all_drawn():
+    display = ForgettingDisplay(forgetting_scores=-np.arange(150)).plot()
+    assert sum(bar.get_height() for bar in display.bars_) == 150
+
+
+def test_a_plain_pipeline_deeper_inside(data):
+    plain = sklearn.pipeline.make_pipeline(ForgettingSelector(), StandardScaler())
+    with pytest.raises(TypeError, match=r"Only skprune\.Pipeline leaves rows out"):
+        pruning_curve(make_pipeline(plain, LogisticRegression()), *data)
 
 
 def test_memory_of_the_selector_is_used(pipe, data, folder, tmp_path):

@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 
@@ -24,3 +25,5 @@ def test_the_printed_table_has_the_rows_and_columns_of_the_demo():
     table = README.read_text().split("<!-- demo -->\n")[1].split("\n\n")[0].splitlines()
     assert table[0] == "| k | rows kept | most forgotten | coverage | random | everything | seconds |"
     assert [float(row.split("|")[1]) for row in table[2:]] == list(demo.SHARES)
+    # Of the 1797 digits, 1437 are left for training.
+    assert [int(row.split("|")[2]) for row in table[2:]] == [math.ceil(k * 1437) for k in demo.SHARES]

@@ -372,3 +372,9 @@ def test_monitors_are_those_that_the_net_has(data):
         ForgettingSelector(make_net(callbacks=[("best", Checkpoint("valid_acc_best"))])).fit(*data)
     net = make_net(callbacks=[("stop", EarlyStopping("valid_loss"))], callbacks__stop__monitor="train_loss")
     assert ForgettingSelector(net).fit(*data).n_epochs_ == 4
+
+
+def test_bars_where_results_come_all_at_once(data):
+    selector = ForgettingSelector(make_net(), n_runs=2, n_jobs=2, verbose=2, random_state=0)
+    with joblib.parallel_config(backend="multiprocessing"):
+        assert selector.fit(*data)._scores.n_runs == 2

@@ -510,7 +510,7 @@ def test_silence_and_a_line_of_summary(net, data, capsys):
     assert capsys.readouterr().out == ""
     selector = ForgettingSelector(net, random_state=0, verbose=1).fit(*data)
     line = capsys.readouterr().out
-    assert line.startswith("[ForgettingSelector] 120 rows, 1 x 4 epochs, ")
+    assert line.startswith("[ForgettingSelector] 120 rows, 1 run, 4 epochs in all, ")
     assert f"{(selector.forgetting_scores_ > 0).mean():.1%} ever forgotten" in line
     assert f"{(selector.margins_ < 0).mean():.1%} suspects" in line
     assert line.count("\n") == 1
