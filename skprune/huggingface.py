@@ -111,6 +111,7 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     def __init__(self):
         self._scores = None
+        self.recorded_epoch = 0
 
     @property
     def scores_(self):
@@ -137,24 +138,23 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     def state(self):
         """Return what transformers stores in a checkpoint and sets on a new callback."""
-        return {"args": {}, "attributes": {"packed_scores": self.packed_scores}}
+        return {"args": {}, "attributes": {"packed_scores": self.packed_scores, "recorded_epoch": self.recorded_epoch}}
 
     def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         n_rows = _count_rows(train_dataloader)
         _check_head(model)
         _check_labels(args, train_dataloader)
-        self._scores = None
+        self._scores = ForgettingScores(n_rows)
+        self.recorded_epoch = 0
         if state.global_step > 0:
             self._resume(state, n_rows)
-        if self._scores is None:
-            self._scores = ForgettingScores(n_rows)
         # A checkpoint of an epoch's last step is saved before the epoch ends, and so before it is recorded.
-        if _is_whole(state.epoch) and self.scores_.presentations.max(initial=0) < state.epoch:
-            self._record(args, model, train_dataloader)
+        if _is_whole(state.epoch) and self.recorded_epoch < state.epoch:
+            self._record(args, state, model, train_dataloader)
 
     def on_epoch_end(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         if _is_whole(state.epoch):
-            self._record(args, model, train_dataloader)
+            self._record(args, state, model, train_dataloader)
 
     def on_train_end(self, args, state, control, **kwargs):
         if not self.scores_.presentations.any():
@@ -175,15 +175,20 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
                 PruningWarning,
                 stacklevel=2,
             )
+            # Where the next checkpoint puts the state of each of the Trainer's callbacks, it expects an entry to be.
+            state.stateful_callbacks[type(self).__name__] = self.state()
             return
+        if isinstance(stored, list):  # of several callbacks of this class, or of several checkpoints of theirs
+            stored = stored[-1]
         self.packed_scores = stored["attributes"]["packed_scores"]
+        self.recorded_epoch = stored["attributes"].get("recorded_epoch", 0)
         if len(self.scores_) != n_rows:
             raise ValueError(
                 f"The checkpoint holds forgetting scores of {len(self.scores_)} rows, but train_dataset has {n_rows}. Resume "
                 "with the dataset that was trained on, or start a new training."
             )
 
-    def _record(self, args, model, train_dataloader):
+    def _record(self, args, state, model, train_dataloader):
         """Predict every row once and record the outcomes."""
         n_rows = len(train_dataloader.dataset)
         # As many rows for each process, so that all call the model equally often; those past the end are dropped.
@@ -197,6 +202,7 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
         labelled, correct, margin = gather(torch.cat(outcomes))[:n_rows].cpu().unbind(1)
         rows = labelled.nonzero().squeeze(1)
         self.scores_.update(rows, correct[rows].bool(), margin[rows])
+        self.recorded_epoch = int(state.epoch)
 
 
 def _is_whole(epoch):

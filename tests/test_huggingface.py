@@ -331,6 +331,32 @@ def test_checkpoints_of_epochs(tmp_path):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
 
 
+def test_recording_that_begins_late(tmp_path):
+    dataset = tokenize(make_reviews())
+    make_trainer(tmp_path / "none", dataset, save_strategy="epoch", num_train_epochs=2).train()
+    # One callback or two of them, as a checkpoint that knows neither is resumed from.
+    for n_callbacks in (1, 2):
+        late = [ForgettingTrainerCallback() for _ in range(n_callbacks)]
+        trainer = make_trainer(tmp_path / "late", dataset, late, save_strategy="epoch")
+        with pytest.warns(PruningWarning, match="Recording starts at epoch 2"):
+            trainer.train(resume_from_checkpoint=str(tmp_path / "none/checkpoint-6"))
+        resumed = ForgettingTrainerCallback()
+        trainer = make_trainer(tmp_path / "again", dataset, [resumed])
+        trainer.train(resume_from_checkpoint=str(tmp_path / "late/checkpoint-9"))
+        assert set(resumed.scores_.presentations) == {3}  # after epochs 2, 3 and 4
+        for callback in late:
+            assert_same_scores(resumed.scores_, callback.scores_)
+
+
+def test_checkpoints_of_two_callbacks(tmp_path):
+    dataset = tokenize(make_reviews())
+    two, resumed = [ForgettingTrainerCallback(), ForgettingTrainerCallback()], ForgettingTrainerCallback()
+    make_trainer(tmp_path, dataset, two, save_strategy="epoch").train()
+    trainer = make_trainer(tmp_path / "resumed", dataset, [resumed])
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert_same_scores(resumed.scores_, two[0].scores_)
+
+
 def test_a_second_training_begins_anew(tmp_path):
     callback = ForgettingTrainerCallback()
     trainer = make_trainer(tmp_path, tokenize(make_reviews()), [callback], num_train_epochs=2)
