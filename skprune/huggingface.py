@@ -1,6 +1,7 @@
 """The callback that records forgetting events while a transformers `Trainer` trains."""
 
 import base64
+import inspect
 import io
 import random
 import warnings
@@ -68,10 +69,9 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     Notes
     -----
-    The pass costs a forward pass over all rows an epoch, about a third of what training on them does. Scores
-    add about 10 bytes a row to the ``trainer_state.json`` of a checkpoint. With
-    ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers replaces the callback by a
-    new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
+    The pass costs a forward pass over all rows an epoch. Scores add to the ``trainer_state.json`` of a checkpoint,
+    in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
+    replaces the callback by a new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
 
     References
     ----------
@@ -197,7 +197,7 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
         with _evaluation(model), _generators_kept():
             outcomes = [
                 _predict(args, model, batch, len(numbers))
-                for numbers, batch in _batches(args, train_dataloader, rows.split(args.eval_batch_size))
+                for numbers, batch in _batches(args, train_dataloader, rows.split(args.per_device_eval_batch_size))
             ]
         labelled, correct, margin = gather(torch.cat(outcomes))[:n_rows].cpu().unbind(1)
         rows = labelled.nonzero().squeeze(1)
@@ -224,14 +224,27 @@ def _predict(args, model, batch, n_rows):
     """Return whether each row of a batch has a label and is predicted correctly, and its margin, as three columns."""
     batch = send_to_device(batch, args.device)
     labels = _labels(args, batch)
-    output = model(**batch)
-    # Models that return tuples begin with the loss where there are labels, as the Trainer expects.
-    logits = output.get("logits") if isinstance(output, Mapping) else output[1]
-    if not isinstance(logits, torch.Tensor) or logits.shape[:-1] != labels.shape or len(labels) != n_rows:
+    name = _label_names(args)[0]
+    takes_labels = _takes(model.forward, name)
+    output = model(**{key: values for key, values in batch.items() if takes_labels or key != name})
+    if isinstance(output, Mapping):
+        logits = output.get("logits")
+    elif isinstance(output, torch.Tensor):
+        logits = output
+    else:
+        # Models that return tuples begin with the loss where there are labels, as the Trainer expects.
+        logits = output[1 if takes_labels else 0]
+    if (
+        not isinstance(logits, torch.Tensor)
+        or logits.shape[:-1] != labels.shape
+        or logits.shape[-1] < 2
+        or len(labels) != n_rows
+    ):
         raise ValueError(
             f"Forgetting events need class logits with one entry a label, for {n_rows} rows here; got labels of shape "
             f"{tuple(labels.shape)} and logits of shape {tuple(getattr(logits, 'shape', ()))} from {type(model).__name__}. "
-            "Probable causes: a model for another task than classification, or a data collator that packs rows together."
+            "Probable causes: a model for another task than classification, a head with one output, or a data collator that "
+            "packs rows together."
         )
     labelled = labels != _NO_LABEL
     n_classes = logits.shape[-1]
@@ -243,9 +256,19 @@ def _predict(args, model, batch, n_rows):
     return torch.stack([n_labels > 0, (correct | ~labelled).all(1), mean_margin], 1)
 
 
+def _takes(function, name):
+    """Tell whether a function has a parameter of this name, or takes any."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _label_names(args):
+    return args.label_names or ["labels"]
+
+
 def _labels(args, batch):
     """Return the labels of a batch, or say what is wrong with them."""
-    names = args.label_names or ["labels"]
+    names = _label_names(args)
     labels = batch.get(names[0]) if isinstance(batch, Mapping) and len(names) == 1 else None
     if labels is None:
         found = list(batch) if isinstance(batch, Mapping) else type(batch).__name__
