@@ -36,8 +36,9 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     At the end of each epoch all rows are predicted in evaluation mode and in their order, whatever the order of
     training, with the Trainer's own data collator, evaluation batch size and mixed precision. The training stays
-    as it is without the callback: no random number is drawn, no other callback is called. With more than one
-    process each predicts its share of the rows, and all end with the same scores.
+    as it is without the callback: global random generators are put back (one of a dataset's own may advance), no
+    other callback is called. With more than one process each predicts its share of the rows, and all end with the
+    same scores.
 
     In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is
     their mean. Tokens and rows with the label -100 are left out; a row without any label is never presented.

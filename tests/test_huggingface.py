@@ -773,3 +773,10 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     assert "forgetting events in 20 reviews" in printed
     assert "coverage: 2 rows kept, by class" in printed
     assert len(printed.split("test accuracy")[1].strip().splitlines()) == 5
+
+
+def test_the_example_needs_both_files(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["imdb_transformer.py", "--train", "reviews.jsonl"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "examples" / "imdb_transformer.py"), run_name="__main__")
+    assert "--train and --test go together" in capsys.readouterr().err
