@@ -97,7 +97,7 @@ class TableDataset(Dataset):
     def take_batch(self, rows):
         """As that of :class:`BatchDataset`; `X` is a dict of tensors."""
         table = self.X
-        if table.format["type"] != "custom":  # which is a transform of the user's own
+        if table.format["type"] not in ("torch", "custom"):  # custom is a transform of the user's own
             table = table.with_format("torch", columns=table.format["columns"])
         columns = self._read(table, rows.tolist())
         for name, values in columns.items():
@@ -165,7 +165,8 @@ def _is_samples(X):
 
 
 def _is_ragged(values):
-    return isinstance(values, list) and isinstance(values[0], (list, tuple)) and len(set(map(len, values))) > 1
+    is_sequence = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+    return is_sequence and isinstance(values[0], (list, tuple)) and len(set(map(len, values))) > 1
 
 
 def _batchable(X):

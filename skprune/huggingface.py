@@ -1,6 +1,7 @@
 """The callback that records forgetting events while a transformers `Trainer` trains."""
 
 import base64
+import inspect
 import io
 import random
 import warnings
@@ -35,8 +36,9 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     At the end of each epoch all rows are predicted in evaluation mode and in their order, whatever the order of
     training, with the Trainer's own data collator, evaluation batch size and mixed precision. The training stays
-    as it is without the callback: no random number is drawn, no other callback is called. With more than one
-    process each predicts its share of the rows, and all end with the same scores.
+    as it is without the callback: global random generators are put back (one of a dataset's own may advance), no
+    other callback is called. With more than one process each predicts its share of the rows, and all end with the
+    same scores.
 
     In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is
     their mean. Tokens and rows with the label -100 are left out; a row without any label is never presented.
@@ -68,10 +70,9 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     Notes
     -----
-    The pass costs a forward pass over all rows an epoch, about a third of what training on them does. Scores
-    add about 10 bytes a row to the ``trainer_state.json`` of a checkpoint. With
-    ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers replaces the callback by a
-    new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
+    The pass costs a forward pass over all rows an epoch. Scores add to the ``trainer_state.json`` of a checkpoint,
+    in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
+    replaces the callback by a new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
 
     References
     ----------
@@ -111,6 +112,7 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     def __init__(self):
         self._scores = None
+        self.recorded_epoch = 0
 
     @property
     def scores_(self):
@@ -137,24 +139,23 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
 
     def state(self):
         """Return what transformers stores in a checkpoint and sets on a new callback."""
-        return {"args": {}, "attributes": {"packed_scores": self.packed_scores}}
+        return {"args": {}, "attributes": {"packed_scores": self.packed_scores, "recorded_epoch": self.recorded_epoch}}
 
     def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         n_rows = _count_rows(train_dataloader)
         _check_head(model)
         _check_labels(args, train_dataloader)
-        self._scores = None
+        self._scores = ForgettingScores(n_rows)
+        self.recorded_epoch = 0
         if state.global_step > 0:
             self._resume(state, n_rows)
-        if self._scores is None:
-            self._scores = ForgettingScores(n_rows)
         # A checkpoint of an epoch's last step is saved before the epoch ends, and so before it is recorded.
-        if _is_whole(state.epoch) and self.scores_.presentations.max(initial=0) < state.epoch:
-            self._record(args, model, train_dataloader)
+        if _is_whole(state.epoch) and self.recorded_epoch < state.epoch:
+            self._record(args, state, model, train_dataloader)
 
     def on_epoch_end(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         if _is_whole(state.epoch):
-            self._record(args, model, train_dataloader)
+            self._record(args, state, model, train_dataloader)
 
     def on_train_end(self, args, state, control, **kwargs):
         if not self.scores_.presentations.any():
@@ -175,15 +176,20 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
                 PruningWarning,
                 stacklevel=2,
             )
+            # Where the next checkpoint puts the state of each of the Trainer's callbacks, it expects an entry to be.
+            state.stateful_callbacks[type(self).__name__] = self.state()
             return
+        if isinstance(stored, list):  # of several callbacks of this class, or of several checkpoints of theirs
+            stored = stored[-1]
         self.packed_scores = stored["attributes"]["packed_scores"]
+        self.recorded_epoch = stored["attributes"].get("recorded_epoch", 0)
         if len(self.scores_) != n_rows:
             raise ValueError(
                 f"The checkpoint holds forgetting scores of {len(self.scores_)} rows, but train_dataset has {n_rows}. Resume "
                 "with the dataset that was trained on, or start a new training."
             )
 
-    def _record(self, args, model, train_dataloader):
+    def _record(self, args, state, model, train_dataloader):
         """Predict every row once and record the outcomes."""
         n_rows = len(train_dataloader.dataset)
         # As many rows for each process, so that all call the model equally often; those past the end are dropped.
@@ -192,11 +198,12 @@ class ForgettingTrainerCallback(TrainerCallback, ExportableState):
         with _evaluation(model), _generators_kept():
             outcomes = [
                 _predict(args, model, batch, len(numbers))
-                for numbers, batch in _batches(args, train_dataloader, rows.split(args.eval_batch_size))
+                for numbers, batch in _batches(args, train_dataloader, rows.split(args.per_device_eval_batch_size))
             ]
         labelled, correct, margin = gather(torch.cat(outcomes))[:n_rows].cpu().unbind(1)
         rows = labelled.nonzero().squeeze(1)
         self.scores_.update(rows, correct[rows].bool(), margin[rows])
+        self.recorded_epoch = int(state.epoch)
 
 
 def _is_whole(epoch):
@@ -218,14 +225,27 @@ def _predict(args, model, batch, n_rows):
     """Return whether each row of a batch has a label and is predicted correctly, and its margin, as three columns."""
     batch = send_to_device(batch, args.device)
     labels = _labels(args, batch)
-    output = model(**batch)
-    # Models that return tuples begin with the loss where there are labels, as the Trainer expects.
-    logits = output.get("logits") if isinstance(output, Mapping) else output[1]
-    if not isinstance(logits, torch.Tensor) or logits.shape[:-1] != labels.shape or len(labels) != n_rows:
+    name = _label_names(args)[0]
+    takes_labels = _takes(model.forward, name)
+    output = model(**{key: values for key, values in batch.items() if takes_labels or key != name})
+    if isinstance(output, Mapping):
+        logits = output.get("logits")
+    elif isinstance(output, torch.Tensor):
+        logits = output
+    else:
+        # Models that return tuples begin with the loss where there are labels, as the Trainer expects.
+        logits = output[1 if takes_labels else 0]
+    if (
+        not isinstance(logits, torch.Tensor)
+        or logits.shape[:-1] != labels.shape
+        or logits.shape[-1] < 2
+        or len(labels) != n_rows
+    ):
         raise ValueError(
             f"Forgetting events need class logits with one entry a label, for {n_rows} rows here; got labels of shape "
             f"{tuple(labels.shape)} and logits of shape {tuple(getattr(logits, 'shape', ()))} from {type(model).__name__}. "
-            "Probable causes: a model for another task than classification, or a data collator that packs rows together."
+            "Probable causes: a model for another task than classification, a head with one output, or a data collator that "
+            "packs rows together."
         )
     labelled = labels != _NO_LABEL
     n_classes = logits.shape[-1]
@@ -237,9 +257,19 @@ def _predict(args, model, batch, n_rows):
     return torch.stack([n_labels > 0, (correct | ~labelled).all(1), mean_margin], 1)
 
 
+def _takes(function, name):
+    """Tell whether a function has a parameter of this name, or takes any."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _label_names(args):
+    return args.label_names or ["labels"]
+
+
 def _labels(args, batch):
     """Return the labels of a batch, or say what is wrong with them."""
-    names = args.label_names or ["labels"]
+    names = _label_names(args)
     labels = batch.get(names[0]) if isinstance(batch, Mapping) and len(names) == 1 else None
     if labels is None:
         found = list(batch) if isinstance(batch, Mapping) else type(batch).__name__

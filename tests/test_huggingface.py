@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from skprune import ForgettingSelector, Pipeline, PruningWarning, select_rows
+from skprune._batches import TableDataset
 from skprune.huggingface import ForgettingTrainerCallback
 
 
@@ -191,6 +192,18 @@ class Outputs(torch.nn.Module):
         return (output.loss, output.logits) if labels is not None else output
 
 
+class Logits(torch.nn.Module):
+    """A plain module that takes no labels, as for a loss of the Trainer's own."""
+
+    def __init__(self, wrap=lambda logits: logits, n_outputs=2):
+        super().__init__()
+        self.bert = make_model(num_labels=n_outputs)
+        self.wrap = wrap
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.wrap(self.bert(input_ids=input_ids, attention_mask=attention_mask).logits)
+
+
 TRAININGS = {
     "plain": {},
     "by length": {"train_sampling_strategy": "group_by_length"},
@@ -215,6 +228,36 @@ def test_a_torch_dataset_and_a_module_of_tuples(tmp_path):
     by_hand, callback = ByHand(dataset), ForgettingTrainerCallback()
     make_trainer(tmp_path, Rows(dataset), [by_hand, callback], model=Outputs(), num_train_epochs=6).train()
     by_hand.check(callback.scores_)
+
+
+UNWRAPPED = {
+    "bare": (lambda logits: logits, lambda output: output),
+    "tuple": (lambda logits: (logits,), lambda output: output[0]),
+    "dict": (lambda logits: {"logits": logits}, lambda output: output["logits"]),
+}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("kind", UNWRAPPED)
+def test_models_that_take_no_labels(tmp_path, kind, bf16):
+    wrap, unwrap = UNWRAPPED[kind]
+    dataset = tokenize(make_reviews())
+    expected, callback = ForgettingTrainerCallback(), ForgettingTrainerCallback()
+    make_trainer(tmp_path, dataset, [expected], bf16=bf16).train()
+    trainer = make_trainer(tmp_path, dataset, [callback], Logits(wrap), bf16=bf16)
+    trainer.compute_loss_func = lambda output, labels, **_: torch.nn.functional.cross_entropy(unwrap(output), labels)
+    trainer.train()
+    np.testing.assert_array_equal(callback.scores_.events, expected.scores_.events)
+    np.testing.assert_allclose(callback.scores_.margins, expected.scores_.margins, atol=1e-5)
+
+
+def test_a_head_with_one_output(tmp_path):
+    trainer = make_trainer(tmp_path, tokenize(make_reviews(12)), [ForgettingTrainerCallback()], Logits(n_outputs=1))
+    trainer.compute_loss_func = lambda output, labels, **_: torch.nn.functional.binary_cross_entropy_with_logits(
+        output[:, 0], labels.float()
+    )
+    with pytest.raises(ValueError, match=r"logits of shape \(7, 1\) from Logits.*a head with one output"):
+        trainer.train()
 
 
 def test_mixed_precision(tmp_path):
@@ -329,6 +372,32 @@ def test_checkpoints_of_epochs(tmp_path):
     trainer = make_trainer(tmp_path, tokenize(make_reviews(29)), [ForgettingTrainerCallback()])
     with pytest.raises(ValueError, match="scores of 30 rows, but train_dataset has 29"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+
+
+def test_recording_that_begins_late(tmp_path):
+    dataset = tokenize(make_reviews())
+    make_trainer(tmp_path / "none", dataset, save_strategy="epoch", num_train_epochs=2).train()
+    # One callback or two of them, as a checkpoint that knows neither is resumed from.
+    for n_callbacks in (1, 2):
+        late = [ForgettingTrainerCallback() for _ in range(n_callbacks)]
+        trainer = make_trainer(tmp_path / "late", dataset, late, save_strategy="epoch")
+        with pytest.warns(PruningWarning, match="Recording starts at epoch 2"):
+            trainer.train(resume_from_checkpoint=str(tmp_path / "none/checkpoint-6"))
+        resumed = ForgettingTrainerCallback()
+        trainer = make_trainer(tmp_path / "again", dataset, [resumed])
+        trainer.train(resume_from_checkpoint=str(tmp_path / "late/checkpoint-9"))
+        assert set(resumed.scores_.presentations) == {3}  # after epochs 2, 3 and 4
+        for callback in late:
+            assert_same_scores(resumed.scores_, callback.scores_)
+
+
+def test_checkpoints_of_two_callbacks(tmp_path):
+    dataset = tokenize(make_reviews())
+    two, resumed = [ForgettingTrainerCallback(), ForgettingTrainerCallback()], ForgettingTrainerCallback()
+    make_trainer(tmp_path, dataset, two, save_strategy="epoch").train()
+    trainer = make_trainer(tmp_path / "resumed", dataset, [resumed])
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert_same_scores(resumed.scores_, two[0].scores_)
 
 
 def test_a_second_training_begins_anew(tmp_path):
@@ -534,6 +603,10 @@ CONTAINERS = {
         with_collate(PadBatch()),
         HuggingfacePretrainedTokenizer(make_tokenizer(), return_tensors=None).fit_transform(reviews["text"]),
     ),
+    "ragged columns, padded by batch": lambda reviews: (
+        with_collate(PadBatch()),
+        {name: tokenize(reviews)[name] for name in ("input_ids", "attention_mask")},
+    ),
     "texts, tokenized by batch": lambda reviews: (with_collate(tokenize_batch), reviews["text"]),
 }
 
@@ -573,6 +646,12 @@ def test_a_dataset_is_read_by_batches():
     ForgettingSelector(make_encoder(max_epochs=1), random_state=0).fit(dataset, reviews["label"])
     assert max(read) == 6
     assert sum(read) == 30
+
+
+def test_a_format_of_the_users_own_is_kept():
+    table = Dataset.from_dict(padded(make_reviews())).with_format("torch", dtype=torch.int32)
+    batch, _ = TableDataset(table, np.zeros(30, int), dtype=torch.float32).take_batch(np.arange(3))
+    assert batch["input_ids"].dtype == torch.int32
 
 
 def test_runs_on_a_dataset_are_stored(tmp_path):
@@ -694,3 +773,10 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     assert "forgetting events in 20 reviews" in printed
     assert "coverage: 2 rows kept, by class" in printed
     assert len(printed.split("test accuracy")[1].strip().splitlines()) == 5
+
+
+def test_the_example_needs_both_files(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["imdb_transformer.py", "--train", "reviews.jsonl"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(Path(__file__).parents[1] / "examples" / "imdb_transformer.py"), run_name="__main__")
+    assert "--train and --test go together" in capsys.readouterr().err
