@@ -25,6 +25,7 @@ suspect = selector.margins_ < 0
 print(f"{is_wrong.sum()} labels are wrong, {suspect.sum()} rows are suspects")
 print(f"of the suspects {is_wrong[suspect].mean():.0%} are wrong")
 print(f"of the wrong labels {suspect[is_wrong].mean():.0%} are suspects")
+print(f"of the never-learned rows {is_wrong[selector.never_learned_].mean():.0%} are wrong")
 
 # %%
 # A map of the rows shows them at the bottom.

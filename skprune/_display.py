@@ -24,6 +24,7 @@ _MAX_BARS = 60
 def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, scoring=None, n_jobs=None, verbose=0):
     """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
 
+    The curve by which [1]_ shows that forgotten rows are those that matter.
     Only training rows are pruned; test rows never are. The scoring net is trained once for every fold, whatever
     the number of `k` and strategies.
 
@@ -82,6 +83,11 @@ def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, sco
     Trained scoring nets are found again by the data that they were trained on, in the `memory` of the selector or
     a temporary folder. Steps in front of the selector must hence make the same of the same rows each time: give
     random ones a `random_state`, and the Pipeline a `memory` if they are slow.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
 
     Examples
     --------

@@ -82,7 +82,7 @@ def _without_selection(name):
 class Pipeline(sklearn.pipeline.Pipeline):
     """A scikit-learn Pipeline whose steps may select rows while fitting.
 
-    A step with `fit_resample`, such as :class:`ForgettingSelector` or any sampler of imbalanced-learn, selects
+    A step with `fit_resample`, such as :class:`ForgettingSelector` or any sampler of imbalanced-learn [1]_, selects
     rows while fitting: the steps behind it see X, y and every fit parameter with one entry a row cut alike. It
     does nothing at `predict`, `transform`, `score` and the like. Without such a step this is
     :class:`sklearn.pipeline.Pipeline` in every respect.
@@ -123,6 +123,11 @@ class Pipeline(sklearn.pipeline.Pipeline):
     In a fit parameter counts as row-wise what has as many entries as X has rows and is no string and no mapping.
     A sampler that makes new rows, such as SMOTE, leaves no row numbers to cut by: a row-wise fit parameter for a
     step behind it is an error.
+
+    References
+    ----------
+    .. [1] G. Lemaitre, F. Nogueira and C. K. Aridas, "Imbalanced-learn: A Python Toolbox to Tackle the Curse of
+       Imbalanced Datasets in Machine Learning", JMLR 18(17), 2017.
 
     Examples
     --------
@@ -408,6 +413,10 @@ def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
     Returns
     -------
     pipeline : Pipeline
+
+    See Also
+    --------
+    Pipeline : Takes names for the steps.
 
     Examples
     --------

@@ -15,7 +15,21 @@ TIE_BREAKS = ("margin", "random")
 
 
 class PruningWarning(UserWarning):
-    """What is kept is not what was probably meant."""
+    """What is kept is probably not what was meant, or will do harm.
+
+    See Also
+    --------
+    select_rows : Warns where a number of rows is larger than that of all.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from skprune import PruningWarning, select_rows
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", PruningWarning)
+    ...     select_rows([2, 0, 1], k=10)
+    array([0, 1, 2])
+    """
 
 
 def select_rows(

@@ -63,8 +63,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     memory : joblib.Memory, str or path-like, default=None
         Where scored runs are stored, under net, data, seed and `record`, so that no search over the parameters
         that select rows trains twice. Without a `random_state` any stored run of the same net and data
-        serves. The net's classes enter by name: empty the folder after changing the code of a module. Stored
-        runs are pickles; use only folders that you trust.
+        serves. Classes and functions of a script or notebook count by their code, those of installed modules by
+        their names: empty the folder after changing such a module. Stored runs are pickles; use only folders
+        that you trust.
     random_state : int, RandomState instance or None, default=None
         Seed of trainings and draws. With an int, a fit repeats bit for bit.
     verbose : int, default=0
