@@ -82,7 +82,7 @@ def take_rows(X, rows):
     if isinstance(X, (list, tuple)):
         return type(X)(_pick(X, rows))
     if isinstance(X, range):
-        return _pick(X, rows)
+        return list(_pick(X, rows))
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows]
