@@ -392,7 +392,7 @@ class WriteDown:
         self.n_teardowns += 1
 
 
-@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")
+@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")  # LogisticRegression
 @pytest.mark.parametrize("memory", [False, True])
 def test_callbacks_of_scikit_learn(data, tmp_path, memory):
     pytest.importorskip("sklearn.callback")
@@ -407,7 +407,7 @@ def test_callbacks_of_scikit_learn(data, tmp_path, memory):
     assert all(not hasattr(step, "_parent_callback_ctx") for _, step in pipe.steps)
 
 
-@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")
+@pytest.mark.filterwarnings("ignore:The estimator .* does not support callbacks:UserWarning")  # LogisticRegression
 def test_callbacks_where_the_last_step_selects(data):
     pytest.importorskip("sklearn.callback")
     callback = WriteDown()
