@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 import torch
 from skorch.callbacks import Callback
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import Subset
 
+from skprune._numbering import NumberedLoader, NumberedTraining, row_numbers_of, whole_dataset
 from skprune._scores import ForgettingScores
 from skprune._selection import check_choice
 
@@ -86,11 +87,11 @@ class ForgettingRecorder(Callback):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
         # With "epoch" too, since it takes whole batches of a dataset that has them.
-        net.iterator_train = _NumberedTraining(net.iterator_train, self, _prepare(net))
+        net.iterator_train = NumberedTraining(net.iterator_train, self, _prepare(net))
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
-            self.scores_ = ForgettingScores(len(_whole(dataset_train)), device=_device(net))
+            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train)), device=_device(net))
         self.error_ = torch.zeros((), device=_device(net))
 
     def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
@@ -107,7 +108,7 @@ class ForgettingRecorder(Callback):
         # Of an epoch recorded by batches these are the rows that the iterator left out, else all of them.
         left = self._left(dataset_train)
         if len(left):
-            self._evaluate(net, Subset(_whole(dataset_train), left))
+            self._evaluate(net, Subset(whole_dataset(dataset_train), left))
             left = self._left(dataset_train)
         if len(left):
             raise ValueError(
@@ -118,7 +119,7 @@ class ForgettingRecorder(Callback):
         self.n_epochs_ += 1
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
-        if isinstance(net.iterator_train, _NumberedTraining):
+        if isinstance(net.iterator_train, NumberedTraining):
             net.iterator_train = net.iterator_train.iterator
         self.rows_ = None
         self.buffer_ = []
@@ -126,7 +127,7 @@ class ForgettingRecorder(Callback):
 
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
-        rows = _row_numbers(dataset)
+        rows = row_numbers_of(dataset)
         shown = self.scores_.presented(slice(None) if rows is None else rows)
         left = torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()
         return left if rows is None else rows[left]
@@ -139,7 +140,7 @@ class ForgettingRecorder(Callback):
             kwargs["drop_last"] = False
         # No larger than a process's share, since accelerate fills up the batches of all processes.
         kwargs["batch_size"] = min(kwargs["batch_size"], -(-len(dataset) // _n_processes(net)))
-        for rows, batch in _NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
+        for rows, batch in NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
             y_pred = _first(net.evaluation_step(batch, training=False))
             y_true = batch[1]
             if hasattr(net, "accelerator"):  # its evaluation_step does the same with predictions
@@ -233,179 +234,3 @@ def _check_loss(net):
             "(use criterion=torch.nn.CrossEntropyLoss, or end the module with a softmax), or a learning rate that is too "
             f"high (lr={net.lr}). If neither, look for nan or very large values in X."
         )
-
-
-def _whole(dataset):
-    """Return the dataset that a `Subset` of it, or a `Subset` of that, is taken from."""
-    return _whole(dataset.dataset) if type(dataset) is Subset else dataset
-
-
-def _row_numbers(dataset):
-    """Return the row numbers of a `Subset` in its whole, None for a whole dataset."""
-    if type(dataset) is not Subset:
-        return None
-    outer = _row_numbers(dataset.dataset)
-    return np.asarray(dataset.indices) if outer is None else outer[dataset.indices]
-
-
-class _NumberedTraining:
-    """Stands in for a net's ``iterator_train`` and tells the recorder the rows of each batch."""
-
-    def __init__(self, iterator, recorder, prepare):
-        self.iterator = iterator
-        self.recorder = recorder
-        self.prepare = prepare
-
-    def __call__(self, dataset, **kwargs):
-        return _TrainingBatches(_NumberedLoader(self.iterator, dataset, kwargs, self.prepare), self.recorder)
-
-
-class _TrainingBatches:
-    def __init__(self, loader, recorder):
-        self.loader = loader
-        self.recorder = recorder
-
-    def __len__(self):
-        return len(self.loader)
-
-    def __iter__(self):
-        self.recorder.rows_ = None
-        for rows, batch in self.loader:
-            self.recorder.rows_ = rows
-            yield batch
-        if self.recorder.rows_ is None:
-            raise ValueError(
-                "The net's iterator_train made no batch at all. With drop_last=True there must be at least batch_size rows: "
-                "choose a smaller batch_size, or leave drop_last out."
-            )
-
-
-class _NumberedLoader:
-    """Iterate over the batches of a user's iterator as pairs of row numbers and batch.
-
-    The row numbers of a DataLoader travel with its samples, through any sampler, worker and collate_fn. Another
-    iterator, of which nothing is known, gets them as targets, and the targets are put back behind it.
-    """
-
-    def __init__(self, iterator, dataset, kwargs, prepare):
-        if not hasattr(dataset, "__len__"):
-            raise TypeError(
-                f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
-                "Use a map-style torch Dataset."
-            )
-        numbered = _NumberedDataset(dataset)
-        self.loader = iterator(numbered, **kwargs)
-        self.targets = None
-        if isinstance(self.loader, DataLoader):
-            numbered.whole_batches = self.loader.collate_fn is default_collate and hasattr(
-                _whole(dataset), "take_batch"
-            )
-            self.loader.collate_fn = partial(_collate_numbered, self.loader.collate_fn)
-        else:
-            self.targets = torch.as_tensor(_targets(_whole(dataset)))
-            self.loader = iterator(_TargetsAreRows(dataset), **kwargs)
-        self.loader = prepare(self.loader)
-
-    def __len__(self):
-        return len(self.loader)
-
-    def __iter__(self):
-        if self.targets is None:
-            yield from self.loader
-            return
-        for X, rows in self.loader:
-            rows = torch.as_tensor(rows)
-            if rows.ndim != 1 or not ((rows >= 0) & (rows < len(self.targets))).all() or (rows != rows.long()).any():
-                raise ValueError(
-                    "The net's iterator changes the targets of its dataset, so that its batches can't be matched to rows. "
-                    "Use a torch DataLoader, or leave the targets as the dataset gives them."
-                )
-            yield rows.long(), (X, self.targets[rows.long()])
-
-
-class _NumberedDataset(Dataset):
-    """Pair every sample of a dataset with its row number."""
-
-    whole_batches = False
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-        self.row_numbers = _row_numbers(dataset)
-
-    def __getattr__(self, name):  # samplers and iterators may look at what the dataset has
-        if name.startswith("__") or name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, position):
-        return self._number(position), self.dataset[position]
-
-    def __getitems__(self, positions):
-        rows = self._number(np.asarray(positions))
-        whole = _whole(self.dataset)
-        if self.whole_batches:
-            return torch.from_numpy(rows), whole.take_batch(rows)
-        if hasattr(whole, "__getitems__"):
-            return list(zip(rows, whole.__getitems__(rows.tolist()), strict=True))
-        return [(row, whole[row]) for row in rows.tolist()]
-
-    def _number(self, position):
-        return position if self.row_numbers is None else self.row_numbers[position]
-
-
-class _TargetsAreRows(_NumberedDataset):
-    """Give row numbers in the place of targets."""
-
-    @property
-    def y(self):
-        return self._number(np.arange(len(self)))
-
-    def __getitem__(self, position):
-        X, _ = self.dataset[position]
-        return X, self._number(position)
-
-    def __getitems__(self, positions):
-        return [self[position] for position in positions]
-
-
-def _collate_numbered(collate, samples):
-    if isinstance(samples, tuple):  # a batch that the dataset made, or one sample where batching is off
-        rows, batch = samples
-        return torch.as_tensor(rows), batch if torch.is_tensor(rows) else collate(batch)
-    rows, samples = zip(*samples, strict=True)
-    rows, batch = torch.tensor(rows), collate(list(samples))
-    if collate is default_collate:
-        return rows, batch
-    return rows[_order(collate, samples, batch)], batch
-
-
-def _order(collate, samples, batch):
-    """Return which of the samples became which row of the batch, for a collate_fn that may sort them."""
-    try:
-        _, order = collate([(X, position) for position, (X, _) in enumerate(samples)])
-        order = torch.as_tensor(order)
-    except Exception:  # it may do with targets what it likes, and then must keep the order
-        order = None
-    in_order = torch.arange(len(samples))
-    if order is not None and order.shape == in_order.shape and torch.equal(order.sort().values, in_order):
-        return order
-    targets = [y for _, y in samples]
-    if not torch.equal(torch.as_tensor(batch[1]), torch.as_tensor(targets)):
-        raise ValueError(
-            "The collate_fn changes targets or their order, so that its batches can't be matched to rows. "
-            "Let it return X and y with one entry a sample, in the order of the samples."
-        )
-    return in_order
-
-
-def _targets(dataset):
-    targets = getattr(dataset, "y", None)
-    if targets is None:
-        raise TypeError(
-            "A net's iterator that is no torch DataLoader needs a dataset with the targets in its attribute y; "
-            f"{type(dataset).__name__} has none. Use a torch DataLoader."
-        )
-    return targets
