@@ -1,0 +1,69 @@
+"""Data sets of the benchmarks, from scikit-learn, OpenML and the Hugging Face hub, or from a local folder."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import fetch_openml, load_digits
+from sklearn.model_selection import train_test_split
+
+_OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
+_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def add_data_option(parser):
+    """Let the user of a benchmark name a local folder."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with mnist.npz, fashion-mnist.npz and imdb-minilm.npz, each with X_train, y_train, X_test and y_test; "
+        "without it they come from OpenML and the Hugging Face hub",
+    )
+
+
+def load(name, folder=None):
+    """Return X_train, y_train, X_test and y_test: float32 features, one row a flat vector, and integer labels.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion-mnist", "imdb"}
+        Pixels are from 0 to 1. ``"imdb"`` are embeddings of reviews by a small sentence encoder.
+    folder : path-like, default=None
+        Where ``<name>.npz`` lies.
+    """
+    if name == "digits":
+        X, y = load_digits(return_X_y=True)
+        X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=0)
+    elif folder is not None:
+        with np.load(folder / ("imdb-minilm.npz" if name == "imdb" else f"{name}.npz")) as arrays:
+            X_train, y_train, X_test, y_test = (arrays[part] for part in ("X_train", "y_train", "X_test", "y_test"))
+    elif name == "imdb":
+        X_train, y_train, X_test, y_test = _embed_reviews()
+    else:
+        X, y = fetch_openml(_OPENML[name], version=1, as_frame=False, return_X_y=True)
+        X_train, y_train, X_test, y_test = X[:60000], y[:60000].astype(int), X[60000:], y[60000:].astype(int)
+    scale = 255 if name in _OPENML else 1
+    flat = [X.reshape(len(X), -1).astype(np.float32) / np.float32(scale) for X in (X_train, X_test)]
+    return flat[0], y_train, flat[1], y_test
+
+
+def _embed_reviews():
+    """Return the reviews of stanfordnlp/imdb as mean-pooled, length-normalised embeddings of their first 128 tokens."""
+    import torch
+    from datasets import load_dataset
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, encoder = AutoTokenizer.from_pretrained(_ENCODER), AutoModel.from_pretrained(_ENCODER).eval()
+
+    @torch.inference_mode()
+    def embed(batch):
+        tokens = tokenizer(batch["text"], truncation=True, max_length=128, padding=True, return_tensors="pt")
+        mask = tokens["attention_mask"].unsqueeze(2)
+        pooled = (encoder(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
+        return {"embedding": torch.nn.functional.normalize(pooled).numpy()}
+
+    parts = []
+    for split in ("train", "test"):
+        reviews = load_dataset("stanfordnlp/imdb", split=split).map(embed, batched=True, batch_size=64).with_format("numpy")
+        parts += [np.stack(reviews["embedding"][:]), reviews["label"][:]]
+    return parts
