@@ -21,8 +21,8 @@ def add_data_option(parser):
     )
 
 
-def load(name, folder=None):
-    """Return X_train, y_train, X_test and y_test: float32 features, one row a flat vector, and integer labels.
+def load(name, folder=None, seed=0):
+    """Return X_train, y_train, X_test and y_test: float32 features, one row a flat vector, and labels from 0.
 
     Parameters
     ----------
@@ -30,10 +30,12 @@ def load(name, folder=None):
         Pixels are from 0 to 1. ``"imdb"`` are embeddings of reviews by a small sentence encoder.
     folder : path-like, default=None
         Where ``<name>.npz`` lies.
+    seed : int, default=0
+        Of the split of the digits, of which a fifth are for testing. The others come with a test set.
     """
     if name == "digits":
         X, y = load_digits(return_X_y=True)
-        X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=0)
+        X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=seed)
     elif folder is not None:
         with np.load(folder / ("imdb-minilm.npz" if name == "imdb" else f"{name}.npz")) as arrays:
             X_train, y_train, X_test, y_test = (arrays[part] for part in ("X_train", "y_train", "X_test", "y_test"))
@@ -45,6 +47,24 @@ def load(name, folder=None):
     scale = 255 if name in _OPENML else 1
     flat = [X.reshape(len(X), -1).astype(np.float32) / np.float32(scale) for X in (X_train, X_test)]
     return flat[0], y_train, flat[1], y_test
+
+
+def draw_rows(X, y, n_rows, seed):
+    """Return `n_rows` of the rows with every class in its share, all of them if there are no more or `n_rows` is None."""
+    if n_rows is None or n_rows >= len(y):
+        return X, y
+    X, _, y, _ = train_test_split(X, y, train_size=n_rows, stratify=y, random_state=seed)
+    return X, y
+
+
+def redraw_labels(y, share, seed):
+    """Return labels of which a share is drawn anew among the other classes."""
+    rng = np.random.default_rng(seed)
+    changed = rng.choice(len(y), round(share * len(y)), replace=False)
+    n_classes = y.max() + 1
+    y = y.copy()
+    y[changed] = (y[changed] + rng.integers(1, n_classes, len(changed))) % n_classes
+    return y
 
 
 def _embed_reviews():
@@ -64,6 +84,8 @@ def _embed_reviews():
 
     parts = []
     for split in ("train", "test"):
-        reviews = load_dataset("stanfordnlp/imdb", split=split).map(embed, batched=True, batch_size=64).with_format("numpy")
+        reviews = (
+            load_dataset("stanfordnlp/imdb", split=split).map(embed, batched=True, batch_size=64).with_format("numpy")
+        )
         parts += [np.stack(reviews["embedding"][:]), reviews["label"][:]]
     return parts

@@ -1,0 +1,264 @@
+"""Accuracy on what each strategy keeps against as many random rows: ``python -m benchmarks.quality``.
+
+Every data set is scored by the built-in net with clean training labels and with a fifth of them redrawn among the
+other classes; test labels are the true ones. With every seed, training rows are drawn, labels redrawn and nets started
+anew. Features are centred and divided by one number for all, so that pixels keep their proportions.
+
+Final classifiers are trained on what is kept: a net with one hidden layer of 128 units, which has the same number of
+updates whatever is kept, that of ten epochs over all rows or 1,000, so that few rows are not also a short training;
+logistic regression, regularised (C=0.01) since it overfits all of these data otherwise, with at most 100 iterations;
+and 50 iterations of histogram gradient boosting on the two smaller data sets.
+
+Scored runs and accuracies are kept in the folder of ``--output``, and a run that was stopped goes on where it was.
+They are found again by the net and the rows kept, so that a change of a strategy needs no other folder.
+"""
+
+import argparse
+import math
+import warnings
+from functools import cache, lru_cache
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from benchmarks.data import add_data_option, draw_rows, load, redraw_labels
+from skprune import ForgettingSelector, PruningWarning
+
+ROWS = {"digits": None, "mnist": 15000, "fashion-mnist": 15000, "imdb": 5000}
+MAX_TEST_ROWS = 10000
+NOISE = (0.0, 0.2)
+SHARES = (0.7, 0.5, 0.3, 0.1)
+RANKINGS = {
+    "most_forgotten": {},
+    "least_forgotten": {"strategy": "least_forgotten"},
+    "coverage": {"strategy": "coverage"},
+    "random": {"strategy": "random"},
+    # Recorded at the end of each epoch, as dPrune does; all others see what is predicted while training.
+    "dPrune's": {"never_learned": "count", "tie_break": "random", "record": "epoch"},
+    "the paper's": {"never_learned": "max", "tie_break": "random"},
+}
+COMPARED = [ranking for ranking in RANKINGS if ranking != "random"]
+NET, LINEAR, BOOSTING = "net", "logistic regression", "gradient boosting"
+BOOSTED = ("digits", "imdb")
+CELL = ["data", "noise", "classifier", "k"]
+# No data set may lose more than this many points to random rows beyond twice the standard error.
+TOLERANCE = 0.5
+
+
+class Problem(NamedTuple):
+    """A data set with its seed and noise."""
+
+    data: str
+    noise: float
+    seed: int
+    n_rows: int | None
+    folder: Path | None
+
+
+def main():
+    args = parse()
+    cells = list(plan(args))
+    run = joblib.Parallel(args.jobs, return_as="generator")
+    results = run(joblib.delayed(measure)(*cell, args.output) for cell in cells)
+    results = pd.DataFrame(tqdm(results, total=len(cells), unit="cell", smoothing=0))
+    results.to_csv(args.output / "cells.csv", index=False)
+
+    report = "\n".join(describe(results, args))
+    print(report)
+    if args.docs:
+        draw(differences(results), args.docs / "images" / "quality.png")
+        (args.docs / "benchmarks").mkdir(exist_ok=True)
+        (args.docs / "benchmarks" / "quality.md").write_text(report)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_option(parser)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="train on all rows, which takes many hours")
+    size.add_argument("--quick", action="store_true", help="small subsets, two shares and two seeds")
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"data sets, of {', '.join(ROWS)}")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, of one thread each")
+    parser.add_argument("--output", type=Path, default=Path(".skprune-cache", "quality"), metavar="DIR")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="write table and picture into this folder as well")
+    args = parser.parse_args()
+    args.only = args.only or (["digits", "imdb"] if args.quick else list(ROWS))
+    args.seeds, args.shares = (range(2), (0.5, 0.1)) if args.quick else (range(5), SHARES)
+    return args
+
+
+def plan(args):
+    """Yield problem, name of a classifier, share and ranking of every cell, those of a problem side by side."""
+    for name, noise, seed in product(args.only, NOISE, args.seeds):
+        n_rows = None if args.full else min(ROWS[name] or 2000, 2000) if args.quick else ROWS[name]
+        problem = Problem(name, noise, seed, n_rows, args.data)
+        classifiers = [NET, LINEAR, BOOSTING] if name in BOOSTED and not args.quick else [NET, LINEAR]
+        choices = [(1.0, "all rows"), *product(args.shares, RANKINGS)]
+        yield from ((problem, *cell) for cell in ((name, *choice) for name, choice in product(classifiers, choices)))
+
+
+def measure(problem, classifier, k, ranking, output):
+    """Return the test accuracy of a classifier on what a ranking keeps of a problem, with what describes the cell."""
+    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        y = arrays(problem)[1]
+        if ranking == "all rows":
+            rows, suspects = np.arange(len(y)), np.nan
+        else:
+            rows, suspects = choose(problem, k, ranking, output)
+        warned = any(issubclass(warning.category, PruningWarning) for warning in caught)
+        final = make_classifier(classifier, len(rows), len(y), problem.seed)
+        accuracy = joblib.Memory(output, verbose=0).cache(score)(final, problem, rows)
+    cell = {"data": problem.data, "noise": problem.noise, "seed": problem.seed, "classifier": classifier}
+    return cell | {"k": k, "ranking": ranking, "accuracy": accuracy, "suspects": suspects, "warned": warned}
+
+
+@lru_cache(1)
+def arrays(problem):
+    """Return X_train, y_train, X_test and y_test of a problem."""
+    X, y, X_test, y_test = load_once(problem.data, problem.folder, problem.seed if problem.data == "digits" else 0)
+    X_test, y_test = draw_rows(X_test, y_test, MAX_TEST_ROWS, seed=0)
+    X, y = draw_rows(X, y, problem.n_rows, problem.seed)
+    mean, scale = X.mean(0), X.std(0).mean()
+    return (X - mean) / scale, redraw_labels(y, problem.noise, problem.seed), (X_test - mean) / scale, y_test
+
+
+load_once = cache(load)
+
+
+def choose(problem, k, ranking, output):
+    """Return the rows that a ranking keeps, and the share of suspects among them."""
+    settings = dict(RANKINGS[ranking])
+    selector = fit_selector(problem, settings.pop("record", "batch"), output)
+    selector.set_params(
+        **{"strategy": "most_forgotten", "never_learned": "drop", "tie_break": "margin"} | settings, k=k
+    )
+    rows = selector.get_support(indices=True)
+    return rows, np.mean(selector.margins_[rows] < 0)
+
+
+@lru_cache(2)
+def fit_selector(problem, record, output):
+    X, y, *_ = arrays(problem)
+    return ForgettingSelector(record=record, memory=output, random_state=problem.seed).fit(X, y)
+
+
+def make_classifier(name, n_rows, n_all, seed):
+    """Return a classifier to be trained on `n_rows` of `n_all` rows."""
+    if name == LINEAR:
+        return LogisticRegression(C=0.01, max_iter=100)
+    if name == BOOSTING:
+        return HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=seed)
+    batch_size = min(64, n_rows)
+    n_updates = max(1000, 10 * n_all / 64)
+    epochs = math.ceil(n_updates * batch_size / n_rows)
+    # A patience of all epochs: the training is never stopped early.
+    return MLPClassifier(128, batch_size=batch_size, max_iter=epochs, n_iter_no_change=epochs, tol=0, random_state=seed)
+
+
+def score(classifier, problem, rows):
+    X, y, X_test, y_test = arrays(problem)
+    if len(np.unique(y[rows])) == 1:
+        classifier = DummyClassifier()
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the set-up
+    return classifier.fit(X[rows], y[rows]).score(X_test, y_test)
+
+
+def differences(results):
+    """Return a table of the points by which each ranking is better than random rows of the same seed."""
+    accuracies = results.set_index([*CELL, "seed", "ranking"])["accuracy"].unstack(sort=False).drop(1.0, level="k")
+    return 100 * accuracies[COMPARED].sub(accuracies["random"], axis=0)
+
+
+def describe(results, args):
+    """Yield the lines of the report."""
+    yield "## Every strategy against random rows\n"
+    yield f"`python -m benchmarks.quality{' --full' * args.full}{' --quick' * args.quick}`: test accuracy in percent"
+    yield "with all rows and with random ones, and the points by which each ranking is better than random rows; mean and"
+    yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn.\n"
+    if args.docs:
+        yield "![Points better than random over the share kept, mean of the final classifiers](images/quality.png)\n"
+    mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
+    yield from summarise(mean, error)
+    yield ""
+    accuracy = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
+    yield from table_head("data", "noise", "classifier", "k", "all rows", "random", *COMPARED)
+    for cell in mean.index:
+        points = [f"{mean.at[cell, name]:+.1f} ± {error.at[cell, name]:.1f}" for name in COMPARED]
+        data, noise, classifier, k = cell
+        averages = [accuracy["all rows", data, noise, classifier, 1.0], accuracy["random", *cell]]
+        yield table_line(data, f"{noise:.0%}", classifier, k, *(f"{average:.1f}" for average in averages), *points)
+
+
+def summarise(mean, error):
+    """Yield the lines of the table with one line for each ranking."""
+    yield from table_head("", "clean", "with noise", "worst", "at", f"cells below -{TOLERANCE} beyond two errors")
+    clean = mean.index.get_level_values("noise") == 0
+    for name in COMPARED:
+        averages = [f"{mean.loc[part, name].mean():+.1f}" for part in (clean, ~clean)]
+        data, noise, classifier, k = mean[name].idxmin()
+        worst = f"{data}, {noise:.0%} noise, {classifier}, k={k}"
+        n_worse = (mean[name] + 2 * error[name] < -TOLERANCE).sum()
+        yield table_line(name, *averages, f"{mean[name].min():+.1f}", worst, f"{n_worse} of {len(mean)}")
+
+
+def table_head(*names):
+    yield table_line(*names)
+    yield table_line(*["---"] * len(names))
+
+
+def table_line(*entries):
+    return f"| {' | '.join(map(str, entries))} |"
+
+
+def draw(points, file):
+    """Draw the points better than random over k, averaged over classifiers, for each data set and noise."""
+    import matplotlib.pyplot as plt
+
+    points = points.groupby(level=["data", "noise", "k", "seed"], sort=False).mean()
+    names, noises = (points.index.unique(level) for level in ("data", "noise"))
+    shape, size = (len(noises), len(names)), (2.5 * len(names) + 0.5, 5.5)
+    figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for (row, noise), (column, name) in product(enumerate(noises), enumerate(names)):
+        draw_panel(axes[row, column], points.loc[name, noise].groupby(level="k"))
+        axes[row, column].set_title(f"{name}, {noise:.0%} noise", fontsize=10)
+    figure.supxlabel("share of the rows kept", fontsize=10)
+    figure.supylabel("points better than random rows", fontsize=10)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COMPARED), frameon=False
+    )
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, dpi=160, metadata={"Software": None})
+
+
+def draw_panel(ax, points):
+    """Draw a line for each ranking; a scale that is linear near 0 only keeps small gains and large losses readable."""
+    colours = ("#D55E00", "#999999", "#0072B2", "#CC79A7", "#E69F00")  # told apart by colour-blind readers too
+    markers = "osD^v"
+    mean, error = points.mean(), points.sem()
+    ax.axhline(0, color="black", linewidth=0.8)
+    for number, (name, colour, marker) in enumerate(zip(COMPARED, colours, markers, strict=True)):
+        shift = 0.008 * (number - len(COMPARED) // 2)
+        ax.errorbar(mean.index + shift, mean[name], error[name], label=name, color=colour, marker=marker, markersize=4)
+    ax.set_yscale("symlog", linthresh=5)
+    ticks = (-80, -40, -20, -10, -5, -2, 0, 2, 5, 10)
+    ax.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    ax.set_xticks(mean.index)
+    ax.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    from benchmarks.quality import main  # worker processes find functions by the name of their module
+
+    main()
