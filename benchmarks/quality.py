@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.data import add_data_option, draw_rows, load, redraw_labels
+from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, PruningWarning
 
 ROWS = {"digits": None, "mnist": 15000, "fashion-mnist": 15000, "imdb": 5000}
@@ -74,12 +75,9 @@ def main():
     results = pd.DataFrame(tqdm(results, total=len(cells), unit="cell", smoothing=0))
     results.to_csv(args.output / "cells.csv", index=False)
 
-    report = "\n".join(describe(results, args))
-    print(report)
     if args.docs:
         draw(differences(results), args.docs / "images" / "quality.png")
-        (args.docs / "benchmarks").mkdir(exist_ok=True)
-        (args.docs / "benchmarks" / "quality.md").write_text(report)
+    publish(describe(results, args), args.docs, "quality")
 
 
 def parse():
@@ -91,7 +89,7 @@ def parse():
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"data sets, of {', '.join(ROWS)}")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, of one thread each")
     parser.add_argument("--output", type=Path, default=Path(".skprune-cache", "quality"), metavar="DIR")
-    parser.add_argument("--docs", type=Path, metavar="DIR", help="write table and picture into this folder as well")
+    add_docs_option(parser)
     args = parser.parse_args()
     args.only = args.only or (["digits", "imdb"] if args.quick else list(ROWS))
     args.seeds, args.shares = (range(2), (0.5, 0.1)) if args.quick else (range(5), SHARES)
@@ -192,34 +190,27 @@ def describe(results, args):
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     yield from summarise(mean, error)
     yield ""
-    accuracy = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
-    yield from table_head("data", "noise", "classifier", "k", "all rows", "random", *COMPARED)
+    accuracies = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
+    lines = []
     for cell in mean.index:
-        points = [f"{mean.at[cell, name]:+.1f} ± {error.at[cell, name]:.1f}" for name in COMPARED]
         data, noise, classifier, k = cell
-        averages = [accuracy["all rows", data, noise, classifier, 1.0], accuracy["random", *cell]]
-        yield table_line(data, f"{noise:.0%}", classifier, k, *(f"{average:.1f}" for average in averages), *points)
+        averages = [accuracies["all rows", data, noise, classifier, 1.0], accuracies["random", *cell]]
+        points = [f"{mean.at[cell, name]:+.1f} ± {error.at[cell, name]:.1f}" for name in COMPARED]
+        lines.append((data, f"{noise:.0%}", classifier, k, *(f"{average:.1f}" for average in averages), *points))
+    yield from table(("data", "noise", "classifier", "k", "all rows", "random", *COMPARED), lines)
 
 
 def summarise(mean, error):
     """Yield the lines of the table with one line for each ranking."""
-    yield from table_head("", "clean", "with noise", "worst", "at", f"cells below -{TOLERANCE} beyond two errors")
     clean = mean.index.get_level_values("noise") == 0
+    lines = []
     for name in COMPARED:
         averages = [f"{mean.loc[part, name].mean():+.1f}" for part in (clean, ~clean)]
         data, noise, classifier, k = mean[name].idxmin()
-        worst = f"{data}, {noise:.0%} noise, {classifier}, k={k}"
+        worst = f"{mean[name].min():+.1f}: {data}, {noise:.0%} noise, {classifier}, k={k}"
         n_worse = (mean[name] + 2 * error[name] < -TOLERANCE).sum()
-        yield table_line(name, *averages, f"{mean[name].min():+.1f}", worst, f"{n_worse} of {len(mean)}")
-
-
-def table_head(*names):
-    yield table_line(*names)
-    yield table_line(*["---"] * len(names))
-
-
-def table_line(*entries):
-    return f"| {' | '.join(map(str, entries))} |"
+        lines.append((name, *averages, worst, f"{n_worse} of {len(mean)}"))
+    yield from table(("", "clean", "with noise", "worst", f"cells below -{TOLERANCE} beyond two errors"), lines)
 
 
 def draw(points, file):

@@ -1,0 +1,96 @@
+"""Planted wrong labels, found by the scoring net and by cleanlab: ``python -m benchmarks.mislabelled``.
+
+Of every data set a share of the labels is redrawn among the other classes. One training of the built-in net tells
+suspects, rows with a mean margin below 0, and never-learned rows. cleanlab gets the probabilities that the same net
+predicts in a cross-validation of five folds, so five trainings on four fifths of the rows. All on one thread.
+
+Needs cleanlab: ``pip install cleanlab``.
+"""
+
+import argparse
+import sys
+import time
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import clone
+from sklearn.metrics import precision_score, recall_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from benchmarks.data import add_data_option, draw_rows, load, redraw_labels
+from benchmarks.report import add_docs_option, publish, table
+from skprune import ForgettingSelector
+
+try:
+    from cleanlab.filter import find_label_issues
+except ImportError:
+    sys.exit("This benchmark compares with cleanlab, which is not installed: pip install cleanlab")
+
+ROWS = {"digits": 1437, "mnist": 5000, "imdb": 5000}
+NOISE = (0.1, 0.2)
+SEEDS = range(3)
+N_FOLDS = 5
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_option(parser)
+    add_docs_option(parser)
+    args = parser.parse_args()
+    results = []
+    with threadpool_limits(1):
+        compare(
+            *draw_rows(*load("digits")[:2], 100, seed=0), noise=0.1, seed=0
+        )  # the first training loads parts of torch
+        for name, noise, seed in tqdm(list(product(ROWS, NOISE, SEEDS)), unit="data set"):
+            X, y, *_ = load(name, args.data)
+            X, y = draw_rows(X, y, ROWS[name], seed)
+            results += [[f"{name}, {ROWS[name]:,} rows", noise, *line] for line in compare(X, y, noise, seed)]
+    publish(describe(results), args.docs, "mislabelled")
+
+
+def compare(X, y_true, noise, seed):
+    """Return for each way to find wrong labels its name, the share of rows found, precision, recall and seconds."""
+    y = redraw_labels(y_true, noise, seed)
+    found = {}
+    start = time.perf_counter()
+    selector = ForgettingSelector(random_state=seed).fit(X, y)
+    seconds = time.perf_counter() - start
+    found["suspects: `margins_ < 0`"] = selector.margins_ < 0, seconds
+    found["`never_learned_`"] = selector.never_learned_, seconds
+
+    start = time.perf_counter()
+    torch.manual_seed(seed)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    probabilities = cross_val_predict(clone(selector.estimator_), X, y, cv=folds, method="predict_proba")
+    issues = find_label_issues(y, probabilities, n_jobs=1)
+    found[f"cleanlab, {N_FOLDS} folds"] = issues, time.perf_counter() - start
+    is_wrong = y != y_true
+    lines = []
+    for method, (mask, seconds) in found.items():
+        precision = precision_score(is_wrong, mask, zero_division=np.nan)
+        lines.append((method, np.mean(mask), precision, recall_score(is_wrong, mask), seconds))
+    return lines
+
+
+def describe(results):
+    """Yield the lines of the report."""
+    yield "## Wrong labels\n"
+    yield "`python -m benchmarks.mislabelled`: a share of the labels is redrawn among the other classes, and found again by"
+    yield "the built-in net, trained once, and by cleanlab's `find_label_issues` with the probabilities of the same net in"
+    yield f"a cross-validation. Mean of {len(SEEDS)} seeds; seconds on one thread.\n"
+    head = ("data", "wrong", "found by", "rows found", "precision", "recall", "seconds")
+    means = pd.DataFrame(results).groupby([0, 1, 2], sort=False).mean().itertuples()
+    lines = [
+        (name, f"{noise:.0%}", method, *("-" if np.isnan(s) else f"{s:.1%}" for s in shares), f"{seconds:.1f}")
+        for (name, noise, method), *shares, seconds in means
+    ]
+    yield from table(head, lines)
+
+
+if __name__ == "__main__":
+    main()
