@@ -37,7 +37,9 @@ def _update(n_rows, n_epochs):
     for name, order in (("ascending", np.arange(n_rows)), ("random", rng.permutation(n_rows))):
         batches = list(zip(torch.from_numpy(order).split(BATCH_SIZE), correct, margin, strict=True))
         scores = ForgettingScores(n_rows)
-        seconds = [_seconds(lambda scores=scores, batches=batches: _present(scores, batches)) for _ in range(n_epochs + 1)]
+        seconds = [
+            _seconds(lambda scores=scores, batches=batches: _present(scores, batches)) for _ in range(n_epochs + 1)
+        ]
         # The first epoch is left out: the system hands out memory as it is touched.
         print(f"| {name} | {n_rows / np.median(seconds[1:]) / 1e6:.1f} |", flush=True)
     return scores

@@ -249,10 +249,7 @@ class ForgettingScores:
         file : str, path-like or binary stream
             Written under exactly this name.
         """
-        if self._columns is None:
-            state = {"state": self._state.cpu().numpy()}
-        else:
-            state = self._columns
+        state = {"state": self._state.cpu().numpy()} if self._columns is None else self._columns
         with _opened(file, "wb") as stream:
             np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)  # type: ignore[arg-type]  # arrays, no flags
 
