@@ -254,7 +254,9 @@ def _class_shares(y, n_keep, n_rows):
     """Yield the rows of each class and how many of them to keep, by the method of largest remainders."""
     if y is None:
         raise ValueError("balance=True keeps the same share of every class and needs the labels y; got y=None.")
-    _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    classes = np.unique(y)
+    codes = np.searchsorted(classes, y).astype(np.min_scalar_type(len(classes)))  # small ones are sorted much faster
+    sizes = np.bincount(codes)
     shares = _round_to_total(n_keep * sizes / n_rows, n_keep)
     rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     yield from zip(rows_by_class, shares, strict=True)
