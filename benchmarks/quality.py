@@ -10,7 +10,9 @@ logistic regression, regularised (C=0.01) since it overfits all of these data ot
 and 50 iterations of histogram gradient boosting on the two smaller data sets.
 
 Scored runs and accuracies are kept in the folder of ``--output``, and a run that was stopped goes on where it was.
-They are found again by the net and the rows kept, so that a change of a strategy needs no other folder.
+They are found again by the parameters of the nets and the rows kept, so that a change of a strategy needs no other
+folder; a change of the code that trains or records does. ``cells.csv`` there has every accuracy, with the share of
+suspects among the rows kept and whether skprune warned.
 """
 
 import argparse
@@ -37,6 +39,7 @@ from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, PruningWarning
 
 ROWS = {"digits": None, "mnist": 15000, "fashion-mnist": 15000, "imdb": 5000}
+QUICK_ROWS = 2000
 MAX_TEST_ROWS = 10000
 NOISE = (0.0, 0.2)
 SHARES = (0.7, 0.5, 0.3, 0.1)
@@ -84,7 +87,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_option(parser)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="train on all rows, which takes many hours")
+    size.add_argument("--full", action="store_true", help="train on all rows, which takes hours")
     size.add_argument("--quick", action="store_true", help="small subsets, two shares and two seeds")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="NAME", help=f"data sets, of {', '.join(ROWS)}")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time, of one thread each")
@@ -99,7 +102,7 @@ def parse():
 def plan(args):
     """Yield problem, name of a classifier, share and ranking of every cell, those of a problem side by side."""
     for name, noise, seed in product(args.only, NOISE, args.seeds):
-        n_rows = None if args.full else min(ROWS[name] or 2000, 2000) if args.quick else ROWS[name]
+        n_rows = None if args.full else QUICK_ROWS if args.quick else ROWS[name]
         problem = Problem(name, noise, seed, n_rows, args.data)
         classifiers = [NET, LINEAR, BOOSTING] if name in BOOSTED and not args.quick else [NET, LINEAR]
         choices = [(1.0, "all rows"), *product(args.shares, RANKINGS)]
@@ -108,18 +111,14 @@ def plan(args):
 
 def measure(problem, classifier, k, ranking, output):
     """Return the test accuracy of a classifier on what a ranking keeps of a problem, with what describes the cell."""
-    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        y = arrays(problem)[1]
-        if ranking == "all rows":
-            rows, suspects = np.arange(len(y)), np.nan
-        else:
-            rows, suspects = choose(problem, k, ranking, output)
-        warned = any(issubclass(warning.category, PruningWarning) for warning in caught)
-        final = make_classifier(classifier, len(rows), len(y), problem.seed)
+    with threadpool_limits(1):
+        n_all = len(arrays(problem)[1])
+        kept = {"rows": np.arange(n_all)} if ranking == "all rows" else choose(problem, k, output, **RANKINGS[ranking])
+        rows = kept.pop("rows")
+        final = make_classifier(classifier, len(rows), n_all, problem.seed)
         accuracy = joblib.Memory(output, verbose=0).cache(score)(final, problem, rows)
     cell = {"data": problem.data, "noise": problem.noise, "seed": problem.seed, "classifier": classifier}
-    return cell | {"k": k, "ranking": ranking, "accuracy": accuracy, "suspects": suspects, "warned": warned}
+    return cell | {"k": k, "ranking": ranking, "accuracy": accuracy} | kept
 
 
 @lru_cache(1)
@@ -135,15 +134,14 @@ def arrays(problem):
 load_once = cache(load)
 
 
-def choose(problem, k, ranking, output):
-    """Return the rows that a ranking keeps, and the share of suspects among them."""
-    settings = dict(RANKINGS[ranking])
-    selector = fit_selector(problem, settings.pop("record", "batch"), output)
-    selector.set_params(
-        **{"strategy": "most_forgotten", "never_learned": "drop", "tie_break": "margin"} | settings, k=k
-    )
-    rows = selector.get_support(indices=True)
-    return rows, np.mean(selector.margins_[rows] < 0)
+def choose(problem, k, output, *, strategy="most_forgotten", never_learned="drop", tie_break="margin", record="batch"):
+    """Return the rows that are kept of a problem, the share of suspects among them, and whether skprune warned."""
+    selector = fit_selector(problem, record, output)
+    selector.set_params(k=k, strategy=strategy, never_learned=never_learned, tie_break=tie_break)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PruningWarning)
+        rows = selector.get_support(indices=True)
+    return {"rows": rows, "suspects": np.mean(selector.margins_[rows] < 0), "warned": len(caught) > 0}
 
 
 @lru_cache(2)
@@ -166,11 +164,13 @@ def make_classifier(name, n_rows, n_all, seed):
 
 
 def score(classifier, problem, rows):
+    """Return the test accuracy of a classifier trained on some of the rows."""
     X, y, X_test, y_test = arrays(problem)
     if len(np.unique(y[rows])) == 1:
         classifier = DummyClassifier()
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the set-up
-    return classifier.fit(X[rows], y[rows]).score(X_test, y_test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is part of the set-up
+        return classifier.fit(X[rows], y[rows]).score(X_test, y_test)
 
 
 def differences(results):
@@ -184,11 +184,13 @@ def describe(results, args):
     yield "## Every strategy against random rows\n"
     yield f"`python -m benchmarks.quality{' --full' * args.full}{' --quick' * args.quick}`: test accuracy in percent"
     yield "with all rows and with random ones, and the points by which each ranking is better than random rows; mean and"
-    yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn.\n"
+    yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn. In bold:"
+    yield f"worse than random rows by more than {TOLERANCE} points beyond twice the standard error.\n"
     if args.docs:
         yield "![Points better than random over the share kept, mean of the final classifiers](images/quality.png)\n"
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
-    yield from summarise(mean, error)
+    worse = mean + 2 * error < -TOLERANCE
+    yield from summarise(mean, worse)
     yield ""
     accuracies = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
     lines = []
@@ -196,11 +198,12 @@ def describe(results, args):
         data, noise, classifier, k = cell
         averages = [accuracies["all rows", data, noise, classifier, 1.0], accuracies["random", *cell]]
         points = [f"{mean.at[cell, name]:+.1f} ± {error.at[cell, name]:.1f}" for name in COMPARED]
+        points = [f"**{text}**" if worse.at[cell, name] else text for text, name in zip(points, COMPARED, strict=True)]
         lines.append((data, f"{noise:.0%}", classifier, k, *(f"{average:.1f}" for average in averages), *points))
     yield from table(("data", "noise", "classifier", "k", "all rows", "random", *COMPARED), lines)
 
 
-def summarise(mean, error):
+def summarise(mean, worse):
     """Yield the lines of the table with one line for each ranking."""
     clean = mean.index.get_level_values("noise") == 0
     lines = []
@@ -208,9 +211,8 @@ def summarise(mean, error):
         averages = [f"{mean.loc[part, name].mean():+.1f}" for part in (clean, ~clean)]
         data, noise, classifier, k = mean[name].idxmin()
         worst = f"{mean[name].min():+.1f}: {data}, {noise:.0%} noise, {classifier}, k={k}"
-        n_worse = (mean[name] + 2 * error[name] < -TOLERANCE).sum()
-        lines.append((name, *averages, worst, f"{n_worse} of {len(mean)}"))
-    yield from table(("", "clean", "with noise", "worst", f"cells below -{TOLERANCE} beyond two errors"), lines)
+        lines.append((name, *averages, worst, f"{worse[name].sum()} of {len(worse)}"))
+    yield from table(("", "mean, clean", "mean, with noise", "worst cell", "cells in bold"), lines)
 
 
 def draw(points, file):
@@ -226,9 +228,8 @@ def draw(points, file):
         axes[row, column].set_title(f"{name}, {noise:.0%} noise", fontsize=10)
     figure.supxlabel("share of the rows kept", fontsize=10)
     figure.supylabel("points better than random rows", fontsize=10)
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COMPARED), frameon=False
-    )
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(names) + 1, frameon=False)
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, dpi=160, metadata={"Software": None})
 
