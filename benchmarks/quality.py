@@ -187,7 +187,8 @@ def describe(results, args):
     yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn. In bold:"
     yield f"worse than random rows by more than {TOLERANCE} points beyond twice the standard error.\n"
     if args.docs:
-        yield "![Points better than random over the share kept, mean of the final classifiers](images/quality.png)\n"
+        yield "![Points better than random over the share kept](images/quality.png)\n"
+        yield "The picture shows means of the final classifiers; beyond 5 points its scale is logarithmic.\n"
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     worse = mean + 2 * error < -TOLERANCE
     yield from summarise(mean, worse)
@@ -224,7 +225,7 @@ def draw(points, file):
     shape, size = (len(noises), len(names)), (2.5 * len(names) + 0.5, 5.5)
     figure, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
     for (row, noise), (column, name) in product(enumerate(noises), enumerate(names)):
-        draw_panel(axes[row, column], points.loc[name, noise].groupby(level="k"))
+        draw_panel(axes[row, column], points.xs((name, noise), level=("data", "noise")).groupby(level="k"))
         axes[row, column].set_title(f"{name}, {noise:.0%} noise", fontsize=10)
     figure.supxlabel("share of the rows kept", fontsize=10)
     figure.supylabel("points better than random rows", fontsize=10)
@@ -235,7 +236,7 @@ def draw(points, file):
 
 
 def draw_panel(ax, points):
-    """Draw a line for each ranking; a scale that is linear near 0 only keeps small gains and large losses readable."""
+    """Draw a line for each ranking, on a scale on which small gains and large losses can be read."""
     colours = ("#D55E00", "#999999", "#0072B2", "#CC79A7", "#E69F00")  # told apart by colour-blind readers too
     markers = "osD^v"
     mean, error = points.mean(), points.sem()
