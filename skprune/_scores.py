@@ -192,13 +192,14 @@ class ForgettingScores:
         return self._state[rows, _PRESENTATIONS]
 
     def last_accuracy(self):
-        """Return the share of the rows that were predicted correctly at their last presentation; of one run.
+        """Return the share of the rows that were predicted correctly at their last presentation, averaged over runs.
 
         Returns
         -------
         accuracy : float
+            nan where it is unknown, as of scores made elsewhere.
         """
-        return float((self._state[:, _LEARNED] > 0).double().mean())
+        return float(self._column("runs_right").mean() / self.n_runs)
 
     def take(self, rows):
         """Return the scores of some rows, numbered anew in the order given.
@@ -316,11 +317,13 @@ class ForgettingScores:
             return margins
         if name in ("events", "presentations"):
             return state[:, _EVENTS if name == "events" else _PRESENTATIONS].astype(np.int64)
-        first = np.abs(state[:, _LEARNED].astype(np.int64))
-        return first if name == "first_learned_total" else (first > 0).astype(np.int64)
+        learned = state[:, _LEARNED].astype(np.int64)
+        if name == "first_learned_total":
+            return np.abs(learned)
+        return (learned != 0 if name == "runs_learned" else learned > 0).astype(np.int64)
 
 
-_COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned")
+_COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
 
 
 def _opened(file, mode):
@@ -360,5 +363,5 @@ def as_scores(scores):
     events = events.astype(np.float64 if events.dtype.kind == "f" else np.int64)
     unknown = np.full(len(events), np.nan)
     none = np.zeros(len(events), dtype=np.int64)
-    columns = dict(zip(_COLUMNS, (events, none, unknown, unknown, none + 1), strict=True))
+    columns = dict(zip(_COLUMNS, (events, none, unknown, unknown, none + 1, unknown), strict=True))
     return ForgettingScores._from_columns(columns, n_runs=1)
