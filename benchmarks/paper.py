@@ -25,23 +25,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.data import add_data_option, draw_rows, load
+from benchmarks.nets import CNN
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, select_rows
 
 NEVER_FORGOTTEN = {"MNIST": 0.917, "permuted MNIST": 0.753}
 KEPT = 0.4
 PIXEL_MEAN, PIXEL_SCALE = 0.1307, 0.3081
-
-
-class ConvolutionalNet(torch.nn.Sequential):
-    """Two convolutions of 5 x 5 with pooling, and two linear layers."""
-
-    def __init__(self):
-        super().__init__(
-            *(torch.nn.Conv2d(1, 10, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU()),
-            *(torch.nn.Conv2d(10, 20, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU()),
-            *(torch.nn.Flatten(), torch.nn.Linear(320, 50), torch.nn.ReLU(), torch.nn.Linear(50, 10)),
-        )
 
 
 class Setting(NamedTuple):
@@ -131,7 +121,7 @@ def accuracy(setting, rows, seed):
 
 def make_net(setting):
     return NeuralNetClassifier(
-        ConvolutionalNet,
+        CNN,
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.SGD,
         optimizer__momentum=0.5,
@@ -151,7 +141,7 @@ def pictures(setting):
     X, y, X_test, y_test = load("mnist", setting.folder)
     X, y = draw_rows(X, y, setting.n_rows, seed=0)
     pixels = np.random.default_rng(0).permutation(X.shape[1]) if setting.data == "permuted MNIST" else slice(None)
-    X, X_test = ((part[:, pixels].reshape(-1, 1, 28, 28) - PIXEL_MEAN) / PIXEL_SCALE for part in (X, X_test))
+    X, X_test = ((part[:, pixels] - PIXEL_MEAN) / PIXEL_SCALE for part in (X, X_test))
     return X.astype(np.float32), y, X_test.astype(np.float32), y_test
 
 

@@ -1,7 +1,6 @@
 """Time what is done with the scores of many rows, on one thread: ``python -m benchmarks.scores``.
 
-Prints how many rows a second ``ForgettingScores.update`` takes in batches of 4,096, and the seconds that it takes to
-select rows by every strategy; medians of `--repeats` measurements.
+How many rows a second ``ForgettingScores.update`` takes, and the seconds to select rows by every strategy.
 """
 
 import argparse
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingScores, select_rows
 
 BATCH_SIZE = 4096
@@ -21,16 +21,26 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    add_docs_option(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        scores = _update(arguments.rows, arguments.repeats)
-        _select(scores, arguments.repeats)
+        publish(list(_report(arguments.rows, arguments.repeats)), arguments.docs, "scores")
+
+
+def _report(n_rows, n_repeats):
+    """Yield the lines of the report."""
+    yield "## Scores of many rows\n"
+    yield f"`python -m benchmarks.scores`: {n_rows:,} rows, presented in batches of {BATCH_SIZE:,}, and 30 % of them selected;"
+    yield f"ten classes, one thread, median of {n_repeats} measurements.\n"
+    scores, rates = _update(n_rows, n_repeats)
+    yield from table(("order of the rows", "million rows a second"), rates)
+    yield ""
+    yield from table(("`select_rows`, seconds", "`balance=False`", "`balance=True`"), _select(scores, n_repeats))
 
 
 def _update(n_rows, n_epochs):
-    print(f"`ForgettingScores.update`, {n_rows:,} rows in batches of {BATCH_SIZE:,}; rows a second, the median epoch\n")
-    print("| order of the rows | million rows a second |\n|---|---|")
+    rates = []
     rng = np.random.default_rng(0)
     correct = torch.from_numpy(rng.random(n_rows) < np.linspace(0.1, 1, n_rows)).split(BATCH_SIZE)
     margin = torch.from_numpy(rng.uniform(-0.5, 1, n_rows).astype(np.float32)).split(BATCH_SIZE)
@@ -41,8 +51,8 @@ def _update(n_rows, n_epochs):
             _seconds(lambda scores=scores, batches=batches: _present(scores, batches)) for _ in range(n_epochs + 1)
         ]
         # The first epoch is left out: the system hands out memory as it is touched.
-        print(f"| {name} | {n_rows / np.median(seconds[1:]) / 1e6:.1f} |", flush=True)
-    return scores
+        rates.append((name, f"{n_rows / np.median(seconds[1:]) / 1e6:.1f}"))
+    return scores, rates
 
 
 def _present(scores, batches):
@@ -52,8 +62,7 @@ def _present(scores, batches):
 
 def _select(scores, n_repeats):
     y = np.random.default_rng(1).integers(0, 10, len(scores))
-    print(f"\n`select_rows` of {len(scores):,} scores, ten classes, k=0.3; median seconds\n")
-    print("| strategy | balance=False | balance=True |\n|---|---|---|")
+    lines = []
     for strategy in STRATEGIES:
         cells = []
         for balance in (False, True):
@@ -62,7 +71,8 @@ def _select(scores, n_repeats):
                 for _ in range(n_repeats)
             ]
             cells.append(f"{np.median(seconds):.2f}")
-        print(f"| {strategy} | {' | '.join(cells)} |", flush=True)
+        lines.append((strategy, *cells))
+    return lines
 
 
 def _seconds(function):

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.data import add_data_option, load
+from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, make_pipeline
 
 SHARES = np.linspace(0.1, 1, 10).round(1).tolist()
@@ -25,6 +26,7 @@ def main():
     parser.add_argument("--rows", type=int, default=15000)
     parser.add_argument("--repeats", type=int, default=3, help="turns of every search")
     add_data_option(parser)
+    add_docs_option(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     X, y, _, _ = load("mnist", arguments.data)
@@ -38,11 +40,17 @@ def main():
     with threadpool_limits(1):
         for name in tqdm(list(searches) * arguments.repeats, unit="search"):
             seconds[name].append(_search(X, y, *searches[name]))
-    print(f"\nGridSearchCV over `k`, five folds of {len(X):,} rows; median of {arguments.repeats} turns\n")
-    print("| search | seconds | multiple of one k |\n|---|---|---|")
+    publish(list(_report(seconds, len(X), arguments.repeats)), arguments.docs, "search")
+
+
+def _report(seconds, n_rows, n_repeats):
+    """Yield the lines of the report."""
+    yield "## What a search over `k` costs\n"
+    yield "`python -m benchmarks.search`: GridSearchCV of the selector and a quick classifier over one value of `k` and over ten,"
+    yield f"five folds of {n_rows:,} rows of MNIST, one thread; median of {n_repeats} turns.\n"
     one = np.array(seconds["one k, no memory"])
-    for name, values in seconds.items():
-        print(f"| {name} | {np.median(values):.1f} | {np.median(values / one):.2f} |")
+    lines = [(name, f"{np.median(values):.1f}", f"{np.median(values / one):.2f}") for name, values in seconds.items()]
+    yield from table(("search", "seconds", "multiple of one k"), lines)
 
 
 def _search(X, y, shares, with_memory):

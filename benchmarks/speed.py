@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.data import add_data_option, load
 from benchmarks.nets import CNN, MLP, sgd
+from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector
 from skprune._default_net import make_default_net
 
@@ -39,12 +40,22 @@ def main():
     parser.add_argument("--rows", type=int, default=60000)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     add_data_option(parser)
+    add_docs_option(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     X, y, _, _ = load("mnist", arguments.data)
     with threadpool_limits(arguments.threads):
-        for table in arguments.tables:
-            TABLES[table](X[: arguments.rows], y[: arguments.rows], arguments)
+        publish(list(_report(X[: arguments.rows], y[: arguments.rows], arguments)), arguments.docs, "speed")
+
+
+def _report(X, y, arguments):
+    """Yield the lines of the report."""
+    yield "## What recording costs\n"
+    yield f"`python -m benchmarks.speed`: seconds an epoch of {len(X):,} rows of MNIST on {arguments.device}, threads of torch:"
+    yield f"{arguments.threads}, as a multiple of the first row; median of {arguments.repeats} turns, least and most in brackets."
+    for name in arguments.tables:
+        yield ""
+        yield from TABLES[name](X, y, arguments)
 
 
 def compare_nets(X, y, arguments):
@@ -55,31 +66,21 @@ def compare_nets(X, y, arguments):
     ]
     columns = [_take_turns(_candidates(problem), problem, arguments.repeats) for problem in problems]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    print(f"\nSeconds an epoch of {len(X):,} rows, as a multiple of the raw loop: median (least to most)\n")
-    print(f"| | {' | '.join(problem.name for problem in problems)} |")
-    print("|---" * (len(problems) + 1) + "|")
-    for name in names:
-        print(f"| {name} | {' | '.join(column.get(name, '') for column in columns)} |")
+    lines = [(name, *(column.get(name, "") for column in columns)) for name in names]
+    yield from table(("", *(problem.name for problem in problems)), lines)
 
 
 def compare_default_net(X, y, arguments):
     problem = Problem("built-in net", None, 64, 10, X, y, arguments.device)
     candidates = {"the same net in a raw loop": _raw_default, "ForgettingSelector()": _default}
     column = _take_turns(candidates, problem, arguments.repeats)
-    print(f"\nThe net that is used when none is given, ten epochs of {X.shape[0]:,} rows of {X.shape[1]} features\n")
-    print("| | seconds an epoch |\n|---|---|")
-    for name, cell in column.items():
-        print(f"| {name} | {cell} |")
+    yield from table(("the net that is used when none is given, ten epochs", "batch 64"), column.items())
 
 
 def compare_jobs(X, y, arguments):
     problem = Problem("four runs", MLP, 64, 5, X, y, arguments.device)
-    few = problem._replace(X=X[:1000], y=y[:1000])
-    print(f"\nFour runs of five epochs; joblib's workers were started before, in {_seconds(_two_jobs, few):.1f} s\n")
     column = _take_turns({"n_jobs=1": _one_job, "n_jobs=2": _two_jobs}, problem, arguments.repeats)
-    print("| | seconds an epoch of four runs |\n|---|---|")
-    for name, cell in column.items():
-        print(f"| {name} | {cell} |")
+    yield from table(("four runs of five epochs, workers started before", "MLP 784-128-10, batch 64"), column.items())
 
 
 TABLES = {"nets": compare_nets, "default": compare_default_net, "jobs": compare_jobs}
