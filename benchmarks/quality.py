@@ -191,7 +191,7 @@ def describe(results, args):
         yield "The picture shows means of the final classifiers; beyond 5 points its scale is logarithmic.\n"
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     worse = mean + 2 * error < -TOLERANCE
-    yield from summarise(mean, worse)
+    yield from summarise(mean, worse, results.groupby("ranking")["warned"].mean())
     yield ""
     accuracies = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
     lines = []
@@ -204,7 +204,7 @@ def describe(results, args):
     yield from table(("data", "noise", "classifier", "k", "all rows", "random", *COMPARED), lines)
 
 
-def summarise(mean, worse):
+def summarise(mean, worse, warned):
     """Yield the lines of the table with one line for each ranking."""
     clean = mean.index.get_level_values("noise") == 0
     lines = []
@@ -212,8 +212,8 @@ def summarise(mean, worse):
         averages = [f"{mean.loc[part, name].mean():+.1f}" for part in (clean, ~clean)]
         data, noise, classifier, k = mean[name].idxmin()
         worst = f"{mean[name].min():+.1f}: {data}, {noise:.0%} noise, {classifier}, k={k}"
-        lines.append((name, *averages, worst, f"{worse[name].sum()} of {len(worse)}"))
-    yield from table(("", "mean, clean", "mean, with noise", "worst cell", "cells in bold"), lines)
+        lines.append((name, *averages, worst, f"{worse[name].sum()} of {len(worse)}", f"{warned[name]:.0%}"))
+    yield from table(("", "mean, clean", "mean, with noise", "worst cell", "cells in bold", "skprune warned"), lines)
 
 
 def draw(points, file):
