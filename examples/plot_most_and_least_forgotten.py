@@ -7,7 +7,7 @@ other. Here are the handwritten digits of scikit-learn at both ends.
 """
 
 # %%
-# Five runs of the built-in net, which is trained for 20 epochs each. Counts are summed over runs.
+# Five runs of the built-in net. Counts are summed over runs.
 from sklearn.datasets import load_digits
 
 from skprune import ForgettingSelector

@@ -1,6 +1,7 @@
 """Warnings of what is kept that will probably do harm."""
 
 import warnings
+from collections import Counter
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class PruningWarning(UserWarning):
     """
 
 
-def warn_of_harm(scores, kept, y, strategy, stacklevel):
+def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
     """Warn if the scores tell rows not apart, or if what they chose is in large part suspect.
 
     Parameters
@@ -35,28 +36,36 @@ def warn_of_harm(scores, kept, y, strategy, stacklevel):
     kept : ndarray of shape (n_keep,), int64
     y : array-like of shape (n_rows,), or None
     strategy : str or callable
-        With ``"random"``, which does not look at scores, nothing can be wrong with them.
+        With ``"random"``, which does not look at scores, nothing can be wrong with them; of a callable it is not
+        known what it looks at.
+    tie_break : str
     stacklevel : int
         As of `warnings.warn`, for a direct caller.
     """
     if strategy == "random" or len(kept) == len(scores):
         return
-    message = _no_information(scores, y) or _many_suspects(scores.margins, kept)
+    message = _many_suspects(scores.margins, kept)
+    if not callable(strategy):
+        message = _no_information(scores, y, strategy == "coverage" or tie_break == "margin") or message
     if message:
         warnings.warn(message, PruningWarning, stacklevel=stacklevel + 1)
 
 
-def _no_information(scores, y):
+def _no_information(scores, y, reads_margins):
     remedy = (
         "Rows that are chosen by them are as good as drawn at random. Let the scoring net learn more, by more max_epochs, "
         "another lr or scaled features, or use strategy='random'."
     )
-    if _is_constant(scores.events) and _is_constant(scores.margins):
-        return f"The scores carry no information: they are the same for all {len(scores)} rows. {remedy}"
-    if y is None:
+    read = [scores.events, scores.never_learned] + [scores.margins] * reads_margins
+    if all(_is_constant(values) for values in read):
+        margins = "" if reads_margins else ", but for margins, which tie_break='random' leaves unread"
+        return f"The scores carry no information: they are the same for all {len(scores)} rows{margins}. {remedy}"
+    accuracy = scores.last_accuracy()
+    if y is None or np.isnan(accuracy):
         return None
-    accuracy, largest = scores.last_accuracy(), np.unique(y, return_counts=True)[1].max() / len(scores)
-    if accuracy <= largest < 1:  # false for an unknown accuracy, which is nan
+    classes = Counter(np.asarray(y)[scores.presentations > 0].tolist())
+    largest = max(classes.values()) / classes.total()
+    if len(classes) > 1 and accuracy <= largest:
         return (
             f"The scores carry no information: the net that made them was right on {accuracy:.1%} of the rows when it saw them "
             f"last, and who always names the largest class is right on {largest:.1%}. {remedy}"
@@ -78,4 +87,4 @@ def _many_suspects(margins, kept):
 
 def _is_constant(values):
     """Tell whether all are equal, or all unknown."""
-    return bool(np.isnan(values).all()) or np.ptp(values) == 0
+    return bool(np.isnan(values).all()) or values.min() == values.max()

@@ -15,7 +15,7 @@ class ForgettingScores:
     """Forgetting events, mean margins and first learned epochs of the rows of a training set.
 
     A fresh object describes one run, one training of a net: :meth:`update` takes its predictions batch by
-    batch. The sum of two objects describes the runs of both. State is 16 bytes a row, however many epochs
+    batch. The sum of two objects describes the runs of both. State is 20 bytes a row, however many epochs
     there are.
 
     Parameters
@@ -77,6 +77,7 @@ class ForgettingScores:
         self.n_runs = 1
         device = torch.device(device)
         self._state = torch.zeros((n_rows, 4), dtype=torch.int32, device="cpu" if device.type == "mps" else device)
+        self._places = None  # of the rows of a batch in it; there once a batch was
         # Set instead of the state when the object describes several runs, or scores made elsewhere.
         self._columns = None
 
@@ -95,8 +96,8 @@ class ForgettingScores:
         Raises
         ------
         ValueError
-            If the three differ in length, a row is given twice or does not exist, or the object describes
-            several runs.
+            If the three differ in length, a row is no int, is given twice or does not exist, or the object
+            describes several runs. The scores then stay as they were.
         """
         if self._columns is not None:
             raise ValueError(
@@ -104,17 +105,17 @@ class ForgettingScores:
                 "Record another run in a new ForgettingScores and add it."
             )
         device = self._state.device
-        rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
+        rows = torch.as_tensor(rows, device=device)
         correct = torch.as_tensor(correct, dtype=torch.bool, device=device)
         margin = torch.as_tensor(margin, dtype=torch.float32, device=device)
-        if not rows.shape == correct.shape == margin.shape == (len(rows),):
+        if not (rows.ndim == 1 and rows.shape == correct.shape == margin.shape):
             raise ValueError(
                 "rows, correct and margin need one entry a presentation each, got the shapes "
                 f"{tuple(rows.shape)}, {tuple(correct.shape)} and {tuple(margin.shape)}."
             )
         if len(rows) == 0:
             return
-        self._check_rows(rows)
+        rows = self._checked(rows)
 
         known = self._gather(rows)
         events, presentations, learned, _ = known.unbind(1)
@@ -124,7 +125,7 @@ class ForgettingScores:
         size = learned.abs()
         learned = torch.where(correct, torch.where(size > 0, size, presentations), -size)
         mean = mean + (margin - mean) / presentations
-        self._replace(rows, known, torch.stack([events, presentations, learned, mean.view(torch.int32)], 1))
+        self._scatter(rows, torch.stack([events, presentations, learned, mean.view(torch.int32)], 1))
 
     def _gather(self, rows):
         # As one number of 16 bytes a row, since a row of a matrix takes torch three times as long to find.
@@ -134,28 +135,28 @@ class ForgettingScores:
     def _scatter(self, rows, values):
         self._state.view(torch.complex128).squeeze(1).scatter_(0, rows, values.view(torch.complex128).squeeze(1))
 
-    def _replace(self, rows, known, new):
-        """Put `new` in the place of what is known of `rows`, or raise if one of them is repeated."""
-        places = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-        values = known
-        try:
-            # Of the places that are written to a repeated row, only one is read back. Sorting takes longer.
-            kept = self._state[:, _LEARNED].scatter_(0, rows, places).gather(0, rows)
-            if torch.equal(kept, places):
-                values = new
-        finally:
-            self._scatter(rows, values)
-        if values is known:
+    def _checked(self, rows):
+        if rows.dtype == torch.bool or rows.is_floating_point():
             raise ValueError(
-                f"Row {int(rows[kept != places][0])} is given twice in one batch, so that the order of its "
-                "presentations is unknown. Call update once for each of them."
+                f"rows must be row numbers, of an int dtype, got {rows.dtype}. Of a mask take np.flatnonzero(mask)."
             )
-
-    def _check_rows(self, rows):
+        rows = rows.long()
         lowest, highest = (int(bound) for bound in rows.aminmax())
         if lowest < 0 or highest >= self.n_rows:
             stranger = lowest if lowest < 0 else highest
             raise ValueError(f"Row {stranger} does not exist: there are {self.n_rows} rows, from 0.")
+
+        if self._places is None:
+            self._places = torch.empty(self.n_rows, dtype=torch.int32, device=rows.device)
+        # Of the places that are written to a repeated row, only one is read back. Sorting takes longer.
+        places = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
+        repeated = self._places.scatter_(0, rows, places).gather(0, rows) != places
+        if repeated.any():
+            raise ValueError(
+                f"Row {int(rows[repeated][0])} is given twice in one batch, so that the order of its "
+                "presentations is unknown. Call update once for each of them."
+            )
+        return rows
 
     @property
     def events(self):
@@ -192,14 +193,16 @@ class ForgettingScores:
         return self._state[rows, _PRESENTATIONS]
 
     def last_accuracy(self):
-        """Return the share of the rows that were predicted correctly at their last presentation, averaged over runs.
+        """Return how many of the rows were predicted correctly at their last presentation, averaged over runs.
 
         Returns
         -------
         accuracy : float
-            nan where it is unknown, as of scores made elsewhere.
+            A share of the rows that were presented in every run; nan where it is unknown, as of scores made elsewhere.
         """
-        return float(self._column("runs_right").mean() / self.n_runs)
+        right = self._column("runs_right")
+        right = right[~np.isnan(right)]
+        return float(right.mean() / self.n_runs) if len(right) else np.nan
 
     def take(self, rows):
         """Return the scores of some rows, numbered anew in the order given.
@@ -223,7 +226,7 @@ class ForgettingScores:
     def cpu(self):
         """Return the same scores with their state in the memory of the host."""
         if self._columns is None:
-            self._state = self._state.cpu()
+            self._state, self._places = self._state.cpu(), None
         return self
 
     def __add__(self, other):
@@ -311,16 +314,13 @@ class ForgettingScores:
         if self._columns is not None:
             return self._columns[name]
         state = self._state.cpu().numpy()
-        if name == "margin_total":
-            margins = state.view(np.float32)[:, _MARGIN].astype(np.float64)
-            margins[state[:, _PRESENTATIONS] == 0] = np.nan
-            return margins
+        if name in ("margin_total", "runs_right"):
+            known = state.view(np.float32)[:, _MARGIN] if name == "margin_total" else state[:, _LEARNED] > 0
+            return np.where(state[:, _PRESENTATIONS] > 0, known, np.float64(np.nan))
         if name in ("events", "presentations"):
             return state[:, _EVENTS if name == "events" else _PRESENTATIONS].astype(np.int64)
         learned = state[:, _LEARNED].astype(np.int64)
-        if name == "first_learned_total":
-            return np.abs(learned)
-        return (learned != 0 if name == "runs_learned" else learned > 0).astype(np.int64)
+        return np.abs(learned) if name == "first_learned_total" else (learned != 0).astype(np.int64)
 
 
 _COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")

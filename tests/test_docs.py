@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("error::skprune.PruningWarning")
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "install.md", *sorted((DOCS / "user_guide").glob("*.md"))]
 BLOCKS = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE)

@@ -60,7 +60,11 @@ def test_equal_scores_carry_no_information(same):
 
 
 def test_equal_events_are_told_apart_by_margins():
-    quiet(record(np.ones((3, 20), dtype=bool), np.tile(np.linspace(0.5, 1, 20), (3, 1))), 0.5)
+    scores = record(np.ones((3, 20), dtype=bool), np.tile(np.linspace(0.5, 1, 20), (3, 1)))
+    quiet(scores, 0.5)
+    with pytest.warns(PruningWarning, match="but for margins, which tie_break='random' leaves unread"):
+        select_rows(scores, 0.5, tie_break="random")
+    quiet(scores, 0.5, tie_break="random", strategy="coverage")
     with pytest.warns(PruningWarning, match=NO_INFORMATION):
         select_rows(record(np.ones((3, 20), dtype=bool), np.full((3, 20), 0.5)), 0.5)
 
@@ -77,6 +81,28 @@ def test_a_net_that_beats_the_largest_class_carries_information(n_right, warned)
             select_rows(scores, 0.5, y=y)
     else:
         quiet(scores, 0.5, y=y)
+
+
+def test_rows_that_were_not_presented_are_not_wrong():
+    y = np.repeat(["a", "b"], 10)
+    scores = ForgettingScores(20)
+    shown = np.arange(4, 20)  # 6 of a, 10 of b
+    for n_right in (16, 11):
+        scores.update(shown, np.arange(16) < n_right, np.linspace(0.1, 1, 16))
+    assert scores.last_accuracy() == 11 / 16
+    quiet(scores, 0.5, y=y)
+    scores.update(shown, np.arange(16) < 10, np.linspace(0.1, 1, 16))
+    with pytest.warns(PruningWarning, match=r"right on 62\.5% .* largest class is right on 62\.5%"):
+        select_rows(scores, 0.5, y=y)
+
+
+def test_labels_that_have_no_order_are_counted():
+    scores = record(np.ones((2, 4), dtype=bool), np.tile([0.1, 0.2, 0.3, 0.4], (2, 1)))
+    quiet(scores, 0.5, y=np.array(["a", None, "b", "a"], dtype=object))
+
+
+def test_of_a_callable_it_is_not_known_what_it_reads():
+    quiet(np.zeros(20), 0.5, strategy=lambda scores, n_keep, rng: np.arange(n_keep))
 
 
 def test_the_accuracy_of_runs_is_that_of_their_last_presentations():

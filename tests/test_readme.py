@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("error::skprune.PruningWarning")
+
 README = Path(__file__).parents[1] / "README.md"
 
 

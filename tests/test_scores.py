@@ -65,10 +65,10 @@ def test_rows_without_presentations():
     assert scores.never_learned.tolist() == [True, False]
 
 
-def test_state_is_16_bytes_a_row():
+def test_state_is_20_bytes_a_row():
     scores = record(np.ones((50, 10), dtype=bool))
     tensors = [value for value in vars(scores).values() if isinstance(value, torch.Tensor)]
-    assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 16 * 10
+    assert sum(tensor.numel() * tensor.element_size() for tensor in tensors) == 20 * 10
 
 
 def test_margins_of_many_presentations_lose_no_precision():
@@ -121,13 +121,22 @@ def test_merged_scores_take_no_presentations():
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [([0, 0], "Row 0 is given twice"), ([0, 3], "Row 3 does not exist"), ([-1, 0], "Row -1 does not exist")],
+    [
+        ([0, 0], "Row 0 is given twice"),
+        ([0, 3], "Row 3 does not exist"),
+        ([-1, 0], "Row -1 does not exist"),
+        ([0.7, 1.9], r"must be row numbers, of an int dtype, got torch.float32"),
+        ([True, False], r"got torch.bool. Of a mask take np.flatnonzero"),
+    ],
 )
-def test_bad_rows(rows, message):
-    scores = ForgettingScores(3)
+def test_a_refused_batch_changes_nothing(rows, message):
+    history = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1]], dtype=bool)
+    scores, expected = record(history), record(history)
     with pytest.raises(ValueError, match=message):
-        scores.update(rows, [True, True], [0.0, 0.0])
-    assert scores.presentations.sum() == 0
+        scores.update(rows, [True, False], [0.9, -0.9])
+    for name in ("events", "margins", "first_learned", "never_learned", "presentations"):
+        np.testing.assert_array_equal(getattr(scores, name), getattr(expected, name))
+    assert scores.last_accuracy() == expected.last_accuracy()
 
 
 def test_lengths_that_differ():

@@ -266,7 +266,8 @@ def test_runs_side_by_side_give_what_they_give_alone(data, backend):
 
 
 def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path):
-    distributed = pytest.importorskip("dask.distributed")
+    from dask import distributed
+
     X, y = data
     net = make_net(module__dropout=0.2, callbacks=[CountTrainings(str(folder))])
     alone = ForgettingSelector(net, n_runs=4, random_state=0).fit(X, y)
@@ -278,7 +279,8 @@ def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path
     ):
         together.fit(X, y)
         processes = {name.split("-")[0] for name in os.listdir(folder)}
-        assert len(processes - {str(os.getpid())}) == 2
+        assert processes
+        assert str(os.getpid()) not in processes
         clone(together).fit(X, y)
     assert n_trainings(folder) == 8
     np.testing.assert_array_equal(alone.forgetting_scores_, together.forgetting_scores_)
@@ -297,6 +299,7 @@ class CountThreads(Callback):
 
 
 def test_workers_share_the_cores(folder):
+    """It is joblib that limits the threads of its workers; nothing of ours may undo that."""
     script = f"""
 import numpy as np
 from conftest import make_net
