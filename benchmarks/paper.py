@@ -156,7 +156,7 @@ def describe(columns, args):
     yield "## The paper's figures\n"
     yield f"`python -m benchmarks.paper{options}`: {args.rows:,} training rows, epochs: **{args.epochs}**, runs in a"
     yield f"group, whose counts are summed: {args.seeds}. In the paper they are 60,000, 200 and 5. Accuracies in percent with the"
-    yield "standard error of the trainings.\n"
+    yield "standard error of the trainings; rows are removed by the counts of the first group, or at random anew each time.\n"
     paper = ("in the paper", *(f"{share:.1%} never forgotten" for share in NEVER_FORGOTTEN.values()))
     yield from table(("", *NEVER_FORGOTTEN), [paper, *((name, *(c[name] for c in columns)) for name in columns[0])])
 

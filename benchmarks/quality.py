@@ -11,8 +11,8 @@ and 50 iterations of histogram gradient boosting on the two smaller data sets.
 
 Scored runs and accuracies are kept in the folder of ``--output``, and a run that was stopped goes on where it was.
 They are found again by the parameters of the nets and the rows kept, so that a change of a strategy needs no other
-folder; a change of the code that trains or records does. ``cells.csv`` there has every accuracy, with the share of
-suspects among the rows kept and whether skprune warned.
+folder; a change of the data, or of the code that prepares them, trains or records, does. ``cells.csv`` there has every
+accuracy, with the share of suspects among the rows kept and whether skprune warned.
 """
 
 import argparse
@@ -141,7 +141,8 @@ def choose(problem, k, output, *, strategy="most_forgotten", never_learned="drop
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PruningWarning)
         rows = selector.get_support(indices=True)
-    return {"rows": rows, "suspects": np.mean(selector.margins_[rows] < 0), "warned": len(caught) > 0}
+    warned = any(issubclass(warning.category, PruningWarning) for warning in caught)
+    return {"rows": rows, "suspects": np.mean(selector.margins_[rows] < 0), "warned": warned}
 
 
 @lru_cache(2)
@@ -185,14 +186,18 @@ def describe(results, args):
     yield f"`python -m benchmarks.quality{' --full' * args.full}{' --quick' * args.quick}`: test accuracy in percent"
     yield "with all rows and with random ones, and the points by which each ranking is better than random rows; mean and"
     yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn. In bold:"
-    yield f"worse than random rows by more than {TOLERANCE} points beyond twice the standard error.\n"
+    yield f"worse than random rows by more than {TOLERANCE} points beyond twice the standard error. With every seed other rows"
+    yield "are drawn for training, other labels redrawn, and nets start anew; test rows are the same but for digits.\n"
+    sizes = {name: "all" if args.full else QUICK_ROWS if args.quick else ROWS[name] or "all" for name in args.only}
+    yield f"Training rows: {', '.join(f'{name} {size}' for name, size in sizes.items())}; at most {MAX_TEST_ROWS} test rows.\n"
     if args.docs:
         yield "![Points better than random over the share kept](images/quality.png)\n"
         yield "The picture shows means of the final classifiers; beyond 5 points its scale is logarithmic.\n"
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     worse = mean + 2 * error < -TOLERANCE
-    yield from summarise(mean, worse, results.groupby("ranking")["warned"].mean())
-    yield ""
+    yield from summarise(mean, worse, results)
+    quiet = results.query("data == 'mnist' and noise == 0 and k >= 0.5 and ranking != 'all rows'")["warned"]
+    yield f"\nOf {len(quiet)} selections from clean MNIST with k of at least 0.5, skprune warned of {int(quiet.sum())}.\n"
     accuracies = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
     lines = []
     for cell in mean.index:
@@ -204,16 +209,28 @@ def describe(results, args):
     yield from table(("data", "noise", "classifier", "k", "all rows", "random", *COMPARED), lines)
 
 
-def summarise(mean, worse, warned):
+def summarise(mean, worse, results):
     """Yield the lines of the table with one line for each ranking."""
     clean = mean.index.get_level_values("noise") == 0
+    warned = results.groupby(["ranking", "noise"])["warned"].mean().unstack()
     lines = []
     for name in COMPARED:
         averages = [f"{mean.loc[part, name].mean():+.1f}" for part in (clean, ~clean)]
         data, noise, classifier, k = mean[name].idxmin()
         worst = f"{mean[name].min():+.1f}: {data}, {noise:.0%} noise, {classifier}, k={k}"
-        lines.append((name, *averages, worst, f"{worse[name].sum()} of {len(worse)}", f"{warned[name]:.0%}"))
-    yield from table(("", "mean, clean", "mean, with noise", "worst cell", "cells in bold", "skprune warned"), lines)
+        below = f"{(mean[name] < -TOLERANCE).sum()} of {len(mean)}"
+        warnings_given = ", ".join(f"{share:.0%}" for share in warned.loc[name])
+        lines.append((name, *averages, worst, below, worse[name].sum(), warnings_given))
+    head = (
+        "",
+        "mean, clean",
+        "mean, with noise",
+        "worst cell",
+        f"below -{TOLERANCE}",
+        "in bold",
+        "warned, clean and noisy",
+    )
+    yield from table(head, lines)
 
 
 def draw(points, file):

@@ -1,9 +1,9 @@
 """What recording costs: ``python -m benchmarks.speed``.
 
-Seconds an epoch of training on MNIST with forgetting events recorded, as a multiple of a hand-written torch loop that records
-correctness and margins with tensor operations (`raw`). One table for three nets, one for the net that is used when none is given, one for
-runs side by side. Everything that a call does counts, preparation included; candidates take turns, and the ratio is the
-median over `--repeats` turns. The row of transformers needs ``skprune[hf]`` and is left out without.
+Seconds an epoch of training on MNIST with forgetting events recorded, as a multiple of a hand-written torch loop that
+records correctness and margins with tensor operations. One table for three nets, one for the net that is used when none
+is given, one for runs side by side. Everything that a call does counts, preparation included; candidates take turns,
+and the ratio is the median over `--repeats` turns. The row of transformers needs ``skprune[hf]`` and is left out without.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from conftest import MLP, make_net
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import make_classification
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
@@ -538,3 +539,13 @@ def test_bars_of_runs_and_epochs(net, data, capfd):
     bars = capfd.readouterr().err
     assert "epoch" not in bars
     assert "2/2" in bars
+
+
+def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
+    X, y_true = make_classification(
+        2000, 100, n_informative=30, n_redundant=0, n_clusters_per_class=1, class_sep=1.5, flip_y=0, random_state=0
+    )
+    is_wrong = np.random.default_rng(0).random(2000) < 0.2
+    suspect = ForgettingSelector(random_state=0).fit(X, np.where(is_wrong, 1 - y_true, y_true)).margins_ < 0
+    assert suspect[is_wrong].mean() > 0.5
+    assert suspect[~is_wrong].mean() < 0.05
