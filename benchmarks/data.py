@@ -64,6 +64,8 @@ def _embed_reviews():
 
     parts = []
     for split in ("train", "test"):
-        reviews = load_dataset("stanfordnlp/imdb", split=split).map(embed, batched=True, batch_size=64).with_format("numpy")
+        reviews = (
+            load_dataset("stanfordnlp/imdb", split=split).map(embed, batched=True, batch_size=64).with_format("numpy")
+        )
         parts += [np.stack(reviews["embedding"][:]), reviews["label"][:]]
     return parts

@@ -160,6 +160,7 @@ class ForgettingRecorder(Callback):
         rows, y_true, y_pred = (torch.cat(parts) for parts in zip(*self.buffer_, strict=True))
         self.buffer_, self.buffered_ = [], 0
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
+        _check_shape(net, y_pred)
 
         # A sampler with replacement presents a row more than once an epoch; the first time counts.
         ordered, order = rows.sort(stable=True)
@@ -207,6 +208,14 @@ def _outcome(probabilities, y_true):
     others = probabilities.scatter(1, true, -torch.inf)
     margin = probabilities.gather(1, true).squeeze(1) - others.amax(1)
     return probabilities.argmax(1) == y_true, margin
+
+
+def _check_shape(net, y_pred):
+    if y_pred.ndim != 2 or y_pred.shape[1] < 2:
+        raise ValueError(
+            f"The net's predictions have the shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number a row and "
+            f"class, at least two classes. The module {type(net.module_).__name__} is perhaps one for regression."
+        )
 
 
 def _distance_from_probabilities(probabilities):
