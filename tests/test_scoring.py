@@ -265,17 +265,24 @@ def test_runs_side_by_side_give_what_they_give_alone(data, backend):
     np.testing.assert_allclose(alone.margins_, together.margins_)
 
 
-def test_two_threads_give_what_they_give_alone(data):
+@pytest.mark.parametrize("memory", [False, True])
+def test_two_threads_give_what_they_give_alone(data, tmp_path, memory):
     X, y = data
-    selectors = [ForgettingSelector(make_net(module__dropout=0.2), random_state=seed) for seed in (0, 1)]
-    alone = [clone(selector).fit(X, y).margins_ for selector in selectors]
+    memory = tmp_path / "memory" if memory else None
+    nets = [make_net(module__dropout=0.2), make_net(module__dropout=0.2), None]
+    selectors = [
+        ForgettingSelector(net, n_runs=2, tie_break="random", memory=memory, random_state=seed)
+        for seed, net in enumerate(nets)
+    ]
+    alone = [clone(selector).set_params(memory=None).fit(X, y) for selector in selectors]
     threads = [threading.Thread(target=selector.fit, args=(X, y)) for selector in selectors]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for selector, margins in zip(selectors, alone, strict=True):
-        np.testing.assert_array_equal(selector.margins_, margins)
+    for selector, expected in zip(selectors, alone, strict=True):
+        np.testing.assert_array_equal(selector.margins_, expected.margins_)
+        np.testing.assert_array_equal(selector.get_support(), expected.get_support())
 
 
 SCRIPT = """
