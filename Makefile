@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m benchmarks.demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --cov
 
 # The oldest of everything that pyproject.toml admits, but for torch; PYTHON=python3.11 is the oldest Python.
 test-oldest: $(OLDEST_VENV)/installed
