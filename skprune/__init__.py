@@ -1,10 +1,11 @@
 """Prune training sets by what a neural net forgets while it learns them."""
 
 from skprune._display import ForgettingDisplay, PruningCurveDisplay, pruning_curve
+from skprune._guard import PruningWarning
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
-from skprune._selection import PruningWarning, select_rows
+from skprune._selection import select_rows
 from skprune._selector import ForgettingSelector
 
 __version__ = "0.1.0"

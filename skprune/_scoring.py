@@ -67,8 +67,6 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         The trained net of the last run.
     n_epochs : int
         Number of epochs of the last run.
-    accuracy : float
-        Share of the rows that are predicted correctly at their last presentation, averaged over runs.
     """
     memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
     n_jobs = n_jobs if len(seeds) > 1 else None
@@ -84,8 +82,8 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         ]
     runs = _parallel(n_jobs, progress)(jobs)
     runs = tqdm(runs, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(jobs) == 1)
-    scores, nets, n_epochs, accuracies = zip(*runs, strict=True)
-    return reduce(add, scores), nets[-1].net, n_epochs[-1], float(np.mean(accuracies))
+    scores, nets, n_epochs = zip(*runs, strict=True)
+    return reduce(add, scores), nets[-1].net, n_epochs[-1]
 
 
 def _parallel(n_jobs, progress):
@@ -109,7 +107,7 @@ def _params(net):
 
 
 def _train(net, X, y, record, seed, epochs_bar):
-    """Train a clone of the net; return its scores, the trained clone, the number of epochs and the last accuracy."""
+    """Train a clone of the net; return its scores, the trained clone and the number of epochs."""
     bar = tqdm(desc="Scoring net", total=net.max_epochs, unit="epoch", leave=False, disable=not epochs_bar)
     recorder, complete = ForgettingRecorder(record), _CompleteEpochs(bar)
     with _seeded(seed), bar:
@@ -123,7 +121,7 @@ def _train(net, X, y, record, seed, epochs_bar):
         # skorch ends a training at Ctrl-C and says nothing.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     _tidy(net)
-    return recorder.scores_.cpu(), _Portable(net), recorder.n_epochs_, recorder.scores_.last_accuracy()
+    return recorder.scores_.cpu(), _Portable(net), recorder.n_epochs_
 
 
 def _fit(net, X, y):

@@ -8,28 +8,11 @@ from functools import partial
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skprune._guard import PruningWarning, warn_of_harm
 from skprune._scores import as_scores
 
 NEVER_LEARNED = ("drop", "count", "max")
 TIE_BREAKS = ("margin", "random")
-
-
-class PruningWarning(UserWarning):
-    """What is kept is probably not what was meant, or will do harm.
-
-    See Also
-    --------
-    select_rows : Warns where a number of rows is larger than that of all.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> from skprune import PruningWarning, select_rows
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", PruningWarning)
-    ...     select_rows([2, 0, 1], k=10)
-    array([0, 1, 2])
-    """
 
 
 def select_rows(
@@ -53,7 +36,8 @@ def select_rows(
     k : float in (0, 1] or int >= 1
         How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
     y : array-like of shape (n_rows,), default=None
-        Class labels, needed if `balance`.
+        Class labels, needed if `balance`. Where they are given, scores of a net that is no better than always
+        naming the largest class are found out.
     strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
         Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
         others some from every stratum of the margin, hard, middling and easy, after [2]_; it needs margins and
@@ -86,7 +70,10 @@ def select_rows(
     Warns
     -----
     PruningWarning
-        If `k` is a number larger than that of the rows, which keeps them all.
+        If `k` is a number larger than that of the rows, which keeps them all; if the scores carry no information,
+        since they are all the same or the net that made them never learned anything; if a large share of the rows
+        kept are suspects, and a larger one than of all rows. Nothing is said of scores where they do not decide:
+        ``strategy="random"``, or all rows kept.
 
     See Also
     --------
@@ -116,14 +103,18 @@ def select_rows(
     choose = strategy
     if not callable(strategy):
         choose = partial(_STRATEGIES[strategy], never_learned=never_learned, tie_break=tie_break)
-    if not balance:
-        return np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
+    if balance:
+        kept = np.sort(np.concatenate(list(_choose_by_class(choose, scores, n_keep, y, rng, strategy))))
+    else:
+        kept = np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
+    warn_of_harm(scores, kept, y, strategy, stacklevel=2)
+    return kept
 
-    kept = []
+
+def _choose_by_class(choose, scores, n_keep, y, rng, strategy):
     for rows, n_class in _class_shares(y, n_keep, len(scores)):
         chosen = choose(scores.take(rows), n_class, rng)
-        kept.append(rows[_checked(chosen, n_class, len(rows), strategy)])
-    return np.sort(np.concatenate(kept))
+        yield rows[_checked(chosen, n_class, len(rows), strategy)]
 
 
 def forgetting_counts(scores, never_learned):
@@ -254,7 +245,9 @@ def _class_shares(y, n_keep, n_rows):
     """Yield the rows of each class and how many of them to keep, by the method of largest remainders."""
     if y is None:
         raise ValueError("balance=True keeps the same share of every class and needs the labels y; got y=None.")
-    _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    classes = np.unique(y)
+    codes = np.searchsorted(classes, y).astype(np.min_scalar_type(len(classes)))  # small ones are sorted much faster
+    sizes = np.bincount(codes)
     shares = _round_to_total(n_keep * sizes / n_rows, n_keep)
     rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     yield from zip(rows_by_class, shares, strict=True)

@@ -390,7 +390,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _train(self, X, y, seeds):
         start = time.perf_counter()
         net = make_default_net(X, len(self.classes_)) if self.estimator is None else self.estimator
-        scores, self.estimator_, self.n_epochs_, accuracy = score_runs(
+        scores, self.estimator_, self.n_epochs_ = score_runs(
             net,
             X,
             y,
@@ -402,7 +402,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             progress=self.verbose > 1,
         )
         if self.verbose:
-            self._print_summary(scores, accuracy, time.perf_counter() - start)
+            self._print_summary(scores, time.perf_counter() - start)
         return scores
 
     def _selected(self):
@@ -417,11 +417,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             random_state=self._selection_seed,
         )
 
-    def _print_summary(self, scores, accuracy, seconds):
+    def _print_summary(self, scores, seconds):
         runs = "1 run" if scores.n_runs == 1 else f"{scores.n_runs} runs"
         print(
             f"[{type(self).__name__}] {len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
-            f"training accuracy {accuracy:.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
+            f"training accuracy {scores.last_accuracy():.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
             f"{scores.never_learned.mean():.1%} never learned, "
             f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
         )

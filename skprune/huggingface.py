@@ -13,9 +13,9 @@ import torch
 from sklearn.exceptions import NotFittedError
 from torch.utils.data import DataLoader
 
+from skprune._guard import PruningWarning
 from skprune._recorder import _outcome
 from skprune._scores import ForgettingScores
-from skprune._selection import PruningWarning
 
 try:
     from accelerate.utils import gather, send_to_device

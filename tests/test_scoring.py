@@ -265,6 +265,56 @@ def test_runs_side_by_side_give_what_they_give_alone(data, backend):
     np.testing.assert_allclose(alone.margins_, together.margins_)
 
 
+def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path):
+    distributed = pytest.importorskip("dask.distributed")
+    X, y = data
+    net = make_net(module__dropout=0.2, callbacks=[CountTrainings(str(folder))])
+    alone = ForgettingSelector(net, n_runs=4, random_state=0).fit(X, y)
+    together = clone(alone).set_params(n_jobs=2, memory=tmp_path / "memory")
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        together.fit(X, y)
+        processes = {name.split("-")[0] for name in os.listdir(folder)}
+        assert len(processes - {str(os.getpid())}) == 2
+        clone(together).fit(X, y)
+    assert n_trainings(folder) == 8
+    np.testing.assert_array_equal(alone.forgetting_scores_, together.forgetting_scores_)
+    np.testing.assert_array_equal(alone.margins_, together.margins_)
+
+
+class CountThreads(Callback):
+    """Leave one file that is named by the number of threads of torch for every training that begins."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_begin(self, net, **kwargs):
+        with open(os.path.join(self.folder, f"{torch.get_num_threads()}-{time.perf_counter_ns()}"), "w"):
+            pass
+
+
+def test_workers_share_the_cores(folder):
+    script = f"""
+import numpy as np
+from conftest import make_net
+from skprune import ForgettingSelector
+from test_scoring import CountThreads
+net = make_net(callbacks=[CountThreads({str(folder)!r})])
+ForgettingSelector(net, n_runs=4, n_jobs=2).fit(np.random.rand(30, 6), np.arange(30) % 3)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    # The tests' configuration would set a number of threads.
+    script = f"import os, conftest; os.environ.pop('OMP_NUM_THREADS', None)\n{script}"
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    threads = [int(name.split("-")[0]) for name in os.listdir(folder)]
+    assert len(threads) == 4
+    assert max(threads) <= max(joblib.cpu_count() // 2, 1)
+
+
 @pytest.mark.parametrize("memory", [False, True])
 def test_two_threads_give_what_they_give_alone(data, tmp_path, memory):
     X, y = data

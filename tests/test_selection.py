@@ -220,7 +220,11 @@ def scores_of(margins):
     return record(margins[None] > 0, margins[None])
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=200), st.floats(0, 1, exclude_min=True), st.integers(0, 100))
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=200),
+    st.floats(0, 1, exclude_min=True),
+    st.integers(0, 100),
+)
 def test_coverage_keeps_suspects_last(margins, k, seed):
     margins = np.array(margins)
     kept = select_rows(scores_of(margins), k, strategy="coverage", random_state=seed)
