@@ -132,7 +132,7 @@ def measure_scores(n_rows):
             order = rng.permutation(n_rows)
             for begin in range(0, n_rows, BATCH):
                 rows = order[begin : begin + BATCH]
-                correct, margin = rng.random(len(rows)) < 0.7, rng.uniform(-1, 1, len(rows))
+                correct, margin = rng.random(len(rows)) < 0.7, rng.random(len(rows))
                 start = time.perf_counter()
                 scores.update(rows, correct, margin)
                 recording += time.perf_counter() - start

@@ -10,8 +10,8 @@ _MAX_EPOCHS = 20
 _LR = 1e-3
 # Small data get small batches, so that every epoch has about a hundred updates to learn from.
 _UPDATES, _MIN_BATCH, _MAX_BATCH = 100, 8, 64
-# Rows at a time in which mean and scale are computed, so that X is never copied as a whole.
-_CHUNK = 4096
+# Numbers at a time of which mean and scale are computed, so that X is never copied as a whole.
+_CHUNK = 2**16
 # A feature that is almost always 0, as pixels at the border are, is huge where it is not once it is standardised.
 _LIMIT = 10.0
 
@@ -73,8 +73,9 @@ def _moments(X):
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):  # said below
-        for start in range(0, X.shape[0], _CHUNK):
-            chunk = _dense(X[start : start + _CHUNK]) - shift
+        n_rows = max(_CHUNK // X.shape[1], 1)
+        for start in range(0, X.shape[0], n_rows):
+            chunk = _dense(X[start : start + n_rows]) - shift
             total += chunk.sum(0)
             squares += np.square(chunk).sum(0)
         mean = total / X.shape[0]

@@ -149,15 +149,21 @@ class ForgettingRecorder(Callback):
         self._flush(net)
 
     def _add(self, net, rows, y_true, y_pred):
-        self.buffer_.append((rows, y_true, y_pred.detach()))
-        self.buffered_ += y_pred.numel()
-        if self.buffered_ >= _BUFFERED_NUMBERS:
+        batch = (rows, y_true, y_pred.detach())
+        if self.buffer_ and self.buffered_ + len(rows) > len(self.buffer_[0]):
             self._flush(net)
+        if not self.buffer_:
+            # Copied to, since small tensors that outlive their batch keep its memory from being used for the next one.
+            size = max(_BUFFERED_NUMBERS // max(y_pred[:1].numel(), 1), len(rows))
+            self.buffer_ = [part.new_empty((size, *part.shape[1:])) for part in batch]
+        for kept, part in zip(self.buffer_, batch, strict=True):
+            kept[self.buffered_ : self.buffered_ + len(rows)] = part
+        self.buffered_ += len(rows)
 
     def _flush(self, net):
-        if not self.buffer_:
+        if not self.buffered_:
             return
-        rows, y_true, y_pred = (torch.cat(parts) for parts in zip(*self.buffer_, strict=True))
+        rows, y_true, y_pred = (kept[: self.buffered_] for kept in self.buffer_)
         self.buffer_, self.buffered_ = [], 0
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
         _check_shape(net, y_pred)
