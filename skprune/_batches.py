@@ -172,18 +172,46 @@ def _is_ragged(values):
 def _batchable(X):
     """Return `X` in a form whose rows can be indexed many at a time, copied only where it must be."""
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
-        return X.tocsr()
-    if isinstance(X, Mapping):
+        X = X.tocsr()
+    elif isinstance(X, Mapping):
         return {key: _batchable(values) for key, values in X.items()}
-    if isinstance(X, torch.Tensor):
-        return X.detach()
-    X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
-    if X.dtype.kind == "O":  # as of DataFrames with columns that may be missing
-        with suppress(TypeError, ValueError):
-            X = X.astype(np.float64)
-    if X.dtype.kind not in "biuf":
-        raise ValueError(
-            f"The scoring net computes with numbers, got features of dtype {X.dtype}. Encode them in a step before, "
-            "such as OrdinalEncoder, TargetEncoder or a vectorizer, or give the net a dataset of your own."
-        )
+    elif isinstance(X, torch.Tensor):
+        X = X.detach()
+    else:
+        check_columns(X)
+        X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+        if X.dtype.kind == "O":  # as of DataFrames with columns that may be missing
+            with suppress(TypeError, ValueError):
+                X = X.astype(np.float64)
+    is_numeric = not X.is_complex() if isinstance(X, torch.Tensor) else X.dtype.kind in "biuf"
+    if not is_numeric:
+        raise ValueError(f"The scoring net computes with real numbers, got features of dtype {X.dtype}. {_ENCODE}")
     return X
+
+
+def check_columns(X):
+    """Raise a ValueError that names the columns of a DataFrame, if `X` is one, that make no numbers."""
+    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
+        return
+    # By position, since names may come more than once.
+    take_column = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
+    columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
+    strange = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
+    if strange:
+        raise ValueError(f"The scoring net computes with numbers, which columns of X are not: {strange}. {_ENCODE}")
+
+
+_ENCODE = (
+    "Encode them in a step before, such as OrdinalEncoder, TargetEncoder or a vectorizer, fill in what is missing, or give the "
+    "net a dataset of your own."
+)
+
+
+def _is_numeric(column):
+    kind = getattr(column.dtype, "kind", None) or np.asarray(column[:1]).dtype.kind  # polars has no kinds
+    if kind in "OUST":
+        try:
+            np.asarray(column).astype(np.float64)
+        except (TypeError, ValueError):
+            return False
+    return kind not in "mMc"

@@ -12,8 +12,8 @@ _LR = 3e-3
 _DROPOUT = 0.5
 # Small data get small batches, so that every epoch has about a hundred updates to learn from.
 _UPDATES, _MIN_BATCH, _MAX_BATCH = 100, 8, 64
-# Rows at a time in which mean and scale are computed, so that X is never copied as a whole.
-_CHUNK = 4096
+# Numbers at a time of which mean and scale are computed, so that X is never copied as a whole.
+_CHUNK = 2**16
 # A feature that is almost always 0, as pixels at the border are, is huge where it is not once it is standardised.
 _LIMIT = 10.0
 
@@ -58,8 +58,8 @@ def make_default_net(X, n_classes):
     mean, scale = _moments(X)
     return NeuralNetClassifier(
         StandardisedMLP,
-        module__mean=torch.from_numpy(mean.astype(np.float32)),
-        module__scale=torch.from_numpy(scale.astype(np.float32)),
+        module__mean=torch.from_numpy(mean),
+        module__scale=torch.from_numpy(scale),
         module__n_classes=n_classes,
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
@@ -73,17 +73,27 @@ def make_default_net(X, n_classes):
 
 
 def _moments(X):
-    """Return mean and standard deviation of every feature, 1 where it is constant."""
+    """Return mean and standard deviation of every feature, 1 where it is constant, as float32."""
     shift = _dense(X[:1])[0]  # differences to any row keep the squares small
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
-    for start in range(0, X.shape[0], _CHUNK):
-        chunk = _dense(X[start : start + _CHUNK]) - shift
-        total += chunk.sum(0)
-        squares += np.square(chunk).sum(0)
-    mean = total / X.shape[0]
-    scale = np.sqrt(np.maximum(squares / X.shape[0] - mean**2, 0))
-    return mean + shift, np.where(scale > 1e-6 * np.abs(mean + shift), scale, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # said below
+        n_rows = max(_CHUNK // X.shape[1], 1)
+        for start in range(0, X.shape[0], n_rows):
+            chunk = _dense(X[start : start + n_rows]) - shift
+            total += chunk.sum(0)
+            squares += np.square(chunk).sum(0)
+        mean = total / X.shape[0]
+        scale = np.sqrt(np.maximum(squares / X.shape[0] - mean**2, 0))
+        mean, scale = (mean + shift).astype(np.float32), scale.astype(np.float32)
+    too_large = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
+    if len(too_large):
+        raise ValueError(
+            f"X has values too large for float32, which the built-in scoring net computes with, in {len(too_large)} features, "
+            f"{too_large[:5].tolist()} the first of them. Scale them in a step before, such as QuantileTransformer, or mend "
+            "what made them so large."
+        )
+    return mean, np.where(scale > 1e-6 * np.abs(mean), scale, np.float32(1))
 
 
 def _dense(X):

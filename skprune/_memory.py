@@ -1,6 +1,7 @@
 """Results kept in a joblib.Memory, found again by what their input holds."""
 
 import pickle
+import zlib
 from contextlib import nullcontext
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -38,18 +39,30 @@ def recall(memory, inputs, function, *args):
     key = _Hasher("md5", coerce_mmap=True).hash((function, inputs))
     stored = memory.cache(_call, ignore=["function", "args"])
     with _locked(memory, key):
-        return cloudpickle.loads(stored(key, function, args))
+        entry = stored(key, function, args)
+        if not _is_sound(entry):  # damaged on its way to the disk or there
+            stored.call_and_shelve(key, function, args).clear()
+            entry = stored(key, function, args)
+        return cloudpickle.loads(entry["pickled"])
 
 
 def _call(key, function, args):
     result = function(*args)
     try:
-        return cloudpickle.dumps(result)  # plain pickle knows no function of a script in a worker
+        pickled = cloudpickle.dumps(result)  # plain pickle knows no function of a script in a worker
+        return {"pickled": pickled, "checksum": zlib.crc32(pickled)}
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(
             f"The result cannot be stored in memory: {error}. Define classes at the top level of a file, script or "
             "notebook, not inside a function, or leave memory out."
         ) from error
+
+
+def _is_sound(entry):
+    try:
+        return zlib.crc32(entry["pickled"]) == entry["checksum"]
+    except (TypeError, KeyError):
+        return False
 
 
 def _locked(memory, key):

@@ -149,17 +149,24 @@ class ForgettingRecorder(Callback):
         self._flush(net)
 
     def _add(self, net, rows, y_true, y_pred):
-        self.buffer_.append((rows, y_true, y_pred.detach()))
-        self.buffered_ += y_pred.numel()
-        if self.buffered_ >= _BUFFERED_NUMBERS:
+        batch = (rows, y_true, y_pred.detach())
+        if self.buffer_ and self.buffered_ + len(rows) > len(self.buffer_[0]):
             self._flush(net)
+        if not self.buffer_:
+            # Copied to, since small tensors that outlive their batch keep its memory from being used for the next one.
+            size = max(_BUFFERED_NUMBERS // max(y_pred[:1].numel(), 1), len(rows))
+            self.buffer_ = [part.new_empty((size, *part.shape[1:])) for part in batch]
+        for kept, part in zip(self.buffer_, batch, strict=True):
+            kept[self.buffered_ : self.buffered_ + len(rows)] = part
+        self.buffered_ += len(rows)
 
     def _flush(self, net):
-        if not self.buffer_:
+        if not self.buffered_:
             return
-        rows, y_true, y_pred = (torch.cat(parts) for parts in zip(*self.buffer_, strict=True))
+        rows, y_true, y_pred = (kept[: self.buffered_] for kept in self.buffer_)
         self.buffer_, self.buffered_ = [], 0
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
+        _check_shape(net, y_pred)
 
         # A sampler with replacement presents a row more than once an epoch; the first time counts.
         ordered, order = rows.sort(stable=True)
@@ -207,6 +214,14 @@ def _outcome(probabilities, y_true):
     others = probabilities.scatter(1, true, -torch.inf)
     margin = probabilities.gather(1, true).squeeze(1) - others.amax(1)
     return probabilities.argmax(1) == y_true, margin
+
+
+def _check_shape(net, y_pred):
+    if y_pred.ndim != 2 or y_pred.shape[1] < 2:
+        raise ValueError(
+            f"The net's predictions have the shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number a row and "
+            f"class, at least two classes. The module {type(net.module_).__name__} is perhaps one for regression."
+        )
 
 
 def _distance_from_probabilities(probabilities):

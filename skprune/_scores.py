@@ -1,6 +1,9 @@
 """What is known of each row after training: forgetting events, margins, first learned."""
 
+import math
+import os
 import zipfile
+import zlib
 from contextlib import nullcontext
 
 import numpy as np
@@ -255,7 +258,7 @@ class ForgettingScores:
         """
         state = {"state": self._state.cpu().numpy()} if self._columns is None else self._columns
         with _opened(file, "wb") as stream:
-            np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)  # type: ignore[arg-type]  # arrays, no flags
+            np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)
 
     @classmethod
     def load(cls, file):
@@ -273,13 +276,13 @@ class ForgettingScores:
         Raises
         ------
         ValueError
-            If the file holds anything else.
+            If the file holds anything else, or claims to hold much more than its size allows. Nothing is unpickled.
         """
         try:
-            with _opened(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                arrays = dict(archive)
+            with _opened(file, "rb") as stream:
+                arrays = _read_arrays(stream)
             return cls._from_arrays(arrays)
-        except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise ValueError(
                 f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save; "
                 "it may be damaged or of another program."
@@ -287,7 +290,11 @@ class ForgettingScores:
 
     @classmethod
     def _from_arrays(cls, arrays):
+        if set(arrays) not in ({"n_runs", "state"}, {"n_runs", *_COLUMNS}):
+            raise ValueError(f"it has the arrays {sorted(arrays)}")
         n_runs = int(arrays.pop("n_runs"))
+        if n_runs < 1:
+            raise ValueError(f"it tells of {n_runs} runs")
         if set(arrays) == {"state"}:
             state = arrays["state"]
             if state.shape[1:] != (4,) or state.dtype != np.int32:
@@ -295,10 +302,10 @@ class ForgettingScores:
             scores = cls(len(state))
             scores._state.copy_(torch.from_numpy(state))
             return scores
-        if set(arrays) != set(_COLUMNS):
-            raise ValueError(f"it has the arrays {sorted(arrays)}")
         if len({array.shape for array in arrays.values()}) != 1 or arrays["events"].ndim != 1:
             raise ValueError(f"its arrays have the shapes {[array.shape for array in arrays.values()]}")
+        if any(array.dtype.kind not in "iuf" for array in arrays.values()):
+            raise ValueError(f"its arrays have the dtypes {[str(array.dtype) for array in arrays.values()]}")
         return cls._from_columns(arrays, n_runs)
 
     @classmethod
@@ -328,6 +335,43 @@ _COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "r
 
 def _opened(file, mode):
     return nullcontext(file) if hasattr(file, "read") else open(file, mode)
+
+
+# What zipfile, its decompressors and numpy raise for a damaged file.
+_UNREADABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+# Scores that compress better than this are few, or none.
+_MAX_RATIO, _MAX_BYTES = 200, 2**30
+
+
+def _read_arrays(stream):
+    """Read the arrays of an ``.npz`` archive, none before its size is known to be what the archive says."""
+    n_bytes = stream.seek(0, os.SEEK_END)
+    arrays = {}
+    with zipfile.ZipFile(stream) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > max(_MAX_BYTES, _MAX_RATIO * n_bytes):
+            raise ValueError(f"its {n_bytes} bytes would unpack to {unpacked}")
+        for member in archive.infolist():
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{member.filename!r} is compressed by a method that numpy does not use")
+            with archive.open(member) as file:
+                _check_header(file, member)
+                file.seek(0)
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def _check_header(file, member):
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{member.filename!r} is no array as numpy.savez writes it")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+        raise ValueError(
+            f"{member.filename!r} has not the {math.prod(shape) * dtype.itemsize} bytes of its shape {shape}"
+        )
 
 
 def as_scores(scores):

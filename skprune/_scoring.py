@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import sys
 import threading
 from contextlib import contextmanager, suppress
@@ -25,6 +26,16 @@ from skprune._recorder import ForgettingRecorder
 
 # The generators that nets draw from are one for the whole process: seeded trainings take turns.
 _training = threading.RLock()
+
+# Of predictions and targets that are no pair by row they make a mean over all pairs, and a warning at most.
+_REGRESSION = (
+    torch.nn.MSELoss,
+    torch.nn.L1Loss,
+    torch.nn.SmoothL1Loss,
+    torch.nn.HuberLoss,
+    torch.nn.PoissonNLLLoss,
+    torch.nn.GaussianNLLLoss,
+)
 
 
 def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=None, progress=False):
@@ -101,7 +112,7 @@ def _train(net, X, y, record, seed, epochs_bar):
     recorder, complete = ForgettingRecorder(record), _CompleteEpochs(bar)
     with _seeded(seed), bar:
         net = _prepare(net, recorder, complete)
-        net.fit(X, y)
+        _fit(net, X, y)
     if len(recorder.scores_) != len(y):
         raise ValueError(
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows; every row must be presented."
@@ -111,6 +122,26 @@ def _train(net, X, y, record, seed, epochs_bar):
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     _tidy(net)
     return recorder.scores_.cpu(), _Portable(net), recorder.n_epochs_
+
+
+def _fit(net, X, y):
+    """Fit the net; tell of what its module and criterion get and must give, if they fail."""
+    n_classes = y.max() + 1
+    try:
+        net.fit(X, y)
+    except IndexError as error:
+        if not re.match(r"Target \d+ is out of bounds", str(error)):
+            raise
+        raise ValueError(
+            f"{error} The module {type(net.module_).__name__} makes fewer outputs a row than y has classes, {n_classes}: make it "
+            "as many."
+        ) from error
+    except (TypeError, RuntimeError) as error:
+        error.add_note(
+            f"Raised while the scoring net trained. Its module gets a batch of X and returns a tensor of shape (n_batch, "
+            f"{n_classes}), not a tuple or dict; its criterion gets this and class numbers of shape (n_batch,)."
+        )
+        raise
 
 
 class _Portable:
@@ -176,6 +207,11 @@ def _prepare(net, recorder, complete):
     net = clone(net)
     if net.max_epochs < 1:
         raise ValueError(f"The scoring net needs max_epochs of at least 1, got {net.max_epochs!r}.")
+    if net.criterion in _REGRESSION or type(net.criterion) in _REGRESSION:
+        raise ValueError(
+            f"criterion={net.criterion!r} is for regression, and the labels of the scoring net are class numbers. Use "
+            "criterion=torch.nn.CrossEntropyLoss."
+        )
     callbacks = net.callbacks
     if callbacks == "disable":
         for name, _ in net.get_default_callbacks():

@@ -54,3 +54,20 @@ def test_no_private_name_of_another_library_is_imported():
                     path.name,
                     name,
                 )
+
+
+# For callbacks, scikit-learn documents this method for estimators of others, private by its name or not.
+PRIVATE_NAMES_OF_OTHERS = {"_init_callback_context"}
+
+
+def test_private_names_of_other_libraries():
+    used, ours = set(), set()
+    for path in Path(skprune.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+                (used if isinstance(node.ctx, ast.Load) else ours).add(node.attr)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                ours.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                ours.add(node.id)
+    assert used - ours == PRIVATE_NAMES_OF_OTHERS

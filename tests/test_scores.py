@@ -1,3 +1,7 @@
+import io
+import pickle
+import tracemalloc
+import zipfile
 from itertools import pairwise
 
 import numpy as np
@@ -174,10 +178,84 @@ def test_save_and_load_merged(tmp_path):
     np.testing.assert_array_equal(loaded.first_learned, merged.first_learned)
 
 
+class Evil:
+    unpickled = False
+
+    def __reduce__(self):
+        return setattr, (Evil, "unpickled", True)
+
+
 def test_load_never_unpickles(tmp_path):
-    np.savez(tmp_path / "evil.npz", n_runs=1, state=np.array([{}], dtype=object))
+    path = tmp_path / "evil.npz"
+    for name in ("n_runs", "state"):
+        arrays = {"n_runs": 1, "state": np.zeros((1, 4), dtype=np.int32)}
+        np.savez(path, **(arrays | {name: np.array([Evil()], dtype=object)}))
+        with pytest.raises(ValueError, match=r"evil\.npz holds no forgetting scores"):
+            ForgettingScores.load(path)
+    path.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(ValueError, match=r"evil\.npz holds no forgetting scores"):
-        ForgettingScores.load(tmp_path / "evil.npz")
+        ForgettingScores.load(path)
+    assert not Evil.unpickled
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_load_of_damaged_files(merged):
+    scores = record(np.random.default_rng(0).random((5, 8)) < 0.5)
+    file = io.BytesIO()
+    (scores + scores if merged else scores).save(file)
+    sound = file.getvalue()
+    expected = ForgettingScores.load(io.BytesIO(sound))
+    damaged = [sound[:length] for length in range(len(sound))]
+    damaged += [sound[:i] + bytes([sound[i] ^ 1 << i % 8]) + sound[i + 1 :] for i in range(len(sound))]
+    for content in damaged:
+        try:
+            loaded = ForgettingScores.load(io.BytesIO(content))
+        except ValueError as error:
+            assert "holds no forgetting scores" in str(error)  # noqa: PT017
+            continue
+        # Not all of an archive tells of its arrays: dates do not.
+        for name in ("n_runs", "events", "margins", "first_learned", "presentations"):
+            np.testing.assert_array_equal(getattr(loaded, name), getattr(expected, name))
+
+
+def write_archive(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+def header(shape, dtype="<i4"):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(10**12, 4), (10**30, 4), (-1, 4), (2, 4)])
+def test_load_of_a_file_that_claims_more_than_it_holds(tmp_path, shape):
+    path = tmp_path / "claims.npz"
+    n_runs = header((), "<i8") + bytes([1] + 7 * [0])
+    write_archive(path, n_runs=n_runs, state=header((1, 4)) + bytes(16))
+    assert len(ForgettingScores.load(path)) == 1
+    write_archive(path, n_runs=n_runs, state=header(shape) + bytes(16))
+    with pytest.raises(ValueError, match=r"claims\.npz holds no forgetting scores: 'state\.npy' has not the .* bytes"):
+        ForgettingScores.load(path)
+    write_archive(path, n_runs=n_runs, state=b"\x93NUMPY\x02\x00" + bytes(20))
+    with pytest.raises(ValueError, match=r"'state\.npy' is no array as numpy\.savez writes it"):
+        ForgettingScores.load(path)
+
+
+def test_load_of_a_file_that_unpacks_to_much_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("skprune._scores._MAX_BYTES", 2**20)
+    path = tmp_path / "bomb.npz"
+    ForgettingScores(500_000).save(path)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"bomb\.npz holds no forgetting scores: its \d+ bytes would unpack to 800\d+"):
+        ForgettingScores.load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+    monkeypatch.undo()
+    assert len(ForgettingScores.load(path)) == 500_000
 
 
 def test_load_of_other_files(tmp_path):
@@ -186,15 +264,20 @@ def test_load_of_other_files(tmp_path):
     with pytest.raises(ValueError, match="holds no forgetting scores"):
         ForgettingScores.load(path)
     np.savez(path, n_runs=1, weights=np.zeros(3))
-    with pytest.raises(ValueError, match=r"it has the arrays \['weights'\]"):
+    with pytest.raises(ValueError, match=r"other\.npz holds no.*it has the arrays \['n_runs', 'weights'\]"):
+        ForgettingScores.load(path)
+    np.savez(path, n_runs=0, state=np.zeros((3, 4), dtype=np.int32))
+    with pytest.raises(ValueError, match="it tells of 0 runs"):
         ForgettingScores.load(path)
     np.savez(path, n_runs=1, state=np.zeros((3, 2), dtype=np.int32))
     with pytest.raises(ValueError, match=r"'state' has the shape \(3, 2\)"):
         ForgettingScores.load(path)
-    scores = record(np.eye(4, dtype=bool))
-    scores.save(path)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="holds no forgetting scores"):
+    columns = {name: np.zeros(3) for name in as_scores([0])._columns}
+    np.savez(path, n_runs=1, **(columns | {"events": np.zeros(4)}))
+    with pytest.raises(ValueError, match=r"shapes \[\(4,\), \(3,\)"):
+        ForgettingScores.load(path)
+    np.savez(path, n_runs=1, **(columns | {"events": np.array(list("abc"))}))
+    with pytest.raises(ValueError, match=r"dtypes .*<U1"):
         ForgettingScores.load(path)
     with pytest.raises(FileNotFoundError):
         ForgettingScores.load(tmp_path / "nowhere.npz")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -20,6 +21,7 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
+import skprune._selector
 from skprune import ForgettingRecorder, ForgettingSelector, Pipeline
 
 
@@ -318,17 +320,43 @@ ForgettingSelector(net, n_runs=4, n_jobs=2).fit(np.random.rand(30, 6), np.arange
     assert max(threads) <= max(joblib.cpu_count() // 2, 1)
 
 
-def test_two_threads_give_what_they_give_alone(data):
+@pytest.mark.parametrize("memory", [False, True])
+def test_two_threads_give_what_they_give_alone(data, tmp_path, memory):
     X, y = data
-    selectors = [ForgettingSelector(make_net(module__dropout=0.2), random_state=seed) for seed in (0, 1)]
-    alone = [clone(selector).fit(X, y).margins_ for selector in selectors]
+    memory = tmp_path / "memory" if memory else None
+    nets = [make_net(module__dropout=0.2), make_net(module__dropout=0.2), None]
+    selectors = [
+        ForgettingSelector(net, n_runs=2, tie_break="random", memory=memory, random_state=seed)
+        for seed, net in enumerate(nets)
+    ]
+    alone = [clone(selector).set_params(memory=None).fit(X, y) for selector in selectors]
     threads = [threading.Thread(target=selector.fit, args=(X, y)) for selector in selectors]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for selector, margins in zip(selectors, alone, strict=True):
-        np.testing.assert_array_equal(selector.margins_, margins)
+    for selector, expected in zip(selectors, alone, strict=True):
+        np.testing.assert_array_equal(selector.margins_, expected.margins_)
+        np.testing.assert_array_equal(selector.get_support(), expected.get_support())
+
+
+@pytest.mark.parametrize("estimator", [None, "own"])
+@pytest.mark.parametrize("form", ["float32", "float64", "Fortran order", "mapped"])
+def test_X_is_never_copied_as_a_whole(tmp_path, monkeypatch, estimator, form):
+    X = np.random.default_rng(0).normal(size=(4096, 1024))
+    X = X if form == "float64" else X.astype(np.float32, order="F" if form == "Fortran order" else "C")
+    if form == "mapped":
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    make = skprune._selector.make_default_net
+    monkeypatch.setattr(skprune._selector, "make_default_net", lambda *args: make(*args).set_params(max_epochs=1))
+    net = None if estimator is None else make_net(module__n_features=1024, max_epochs=1)
+    ForgettingSelector(net).fit(X[:9], np.arange(9) % 3)  # libraries import more at their first use
+    tracemalloc.start()
+    ForgettingSelector(net).fit(X, np.arange(4096) % 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 4
 
 
 SCRIPT = """

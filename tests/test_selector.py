@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 import random
 
@@ -486,6 +487,21 @@ def test_clone_pickle_and_joblib(selector, data, tmp_path):
     assert copy.get_params().keys() == selector.get_params().keys()
     with pytest.raises(NotFittedError):
         copy.transform(X)
+
+
+@pytest.mark.parametrize("estimator", [make_net(), None], ids=["own", "built-in"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_another_process(data, method, estimator):
+    X, y = data
+    selector = ForgettingSelector(estimator, k=0.3, tie_break="random", random_state=0).fit(X, y)
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(selector.get_support), selector.get_support())
+        np.testing.assert_array_equal(pool.apply(selector.transform, [X]), selector.transform(X))
+        np.testing.assert_array_equal(pool.apply(getattr, [selector, "margins_"]), selector.margins_)
+        elsewhere = pool.apply(clone(selector).fit, [X, y])
+    np.testing.assert_array_equal(elsewhere.margins_, selector.margins_)
+    elsewhere.estimator_.predict(X.astype(np.float32))
 
 
 def test_parameters_of_the_net(selector, data):
