@@ -6,16 +6,15 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
+from skprune._checks import check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import as_scores
@@ -186,7 +185,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._check_parameters()
-        y = self._check_y(y)
+        y = check_labels(y, type(self).__name__)
         X = self._check_X(X, y, trains=forgetting_scores is None)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -230,10 +229,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "predicting, make the selector a step of skprune.Pipeline. If X is a single row, "
                 "Reshape your data with X.reshape(1, -1)."
             )
-        if _is_matrix(X) and hasattr(self, "n_features_in_"):
+        if is_matrix(X) and hasattr(self, "n_features_in_"):
             validate_data(self, X, reset=False, skip_check_array=True)
             if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
-                assert_all_finite(_checkable(X), input_name="X")  # as in fit
+                assert_all_finite(checkable(X), input_name="X")  # as in fit
         return take_rows(X, self._selected())
 
     def fit_resample(self, X, y, forgetting_scores=None):
@@ -330,41 +329,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"{self.estimator!r}. Any classifier can use the kept rows: make it the step behind the selector."
             )
 
-    def _check_y(self, y):
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None. "
-                "Whether a row is forgotten depends on its label."
-            )
-        _refuse_masked(y, "y")
-        is_list = isinstance(y, (list, tuple))
-        # Of a list numpy would make strings of all where some are.
-        y = column_or_1d(np.array(y, dtype=object) if is_list else _checkable(y), warn=True)
-        if len(y) == 0:
-            raise ValueError("Found array with 0 sample(s) while a minimum of 2 is required.")
-        if y.dtype.kind == "O":
-            labels = _of_one_type(y.tolist())
-            y = labels if is_list or labels.dtype.kind in "biuf" else y
-        if y.dtype.kind in "mM" and np.isnat(y).any():
-            raise ValueError(
-                f"Input y contains NaT, in {np.isnat(y).sum()} of {len(y)} rows. Leave these out of X and y."
-            )
-        if y.dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        return y
-
     def _check_X(self, X, y, trains):
-        _refuse_masked(X, "X")
-        if isinstance(X, torch.Tensor) and X.layout is not torch.strided:
-            raise TypeError(
-                f"X is a tensor of the layout {X.layout}, which has no rows to be looked up. Use X.to_dense() or a scipy sparse "
-                "matrix."
-            )
-        if count_rows(X) != len(y):
-            raise ValueError(f"Found input variables with inconsistent numbers of samples: {[count_rows(X), len(y)]}")
-        if _is_matrix(X) and 0 in getattr(X, "shape", ()):
-            raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+        check_rows(X, y)
         if self.estimator is None and trains:
             if is_table(X) or (isinstance(X, Mapping) and not sparse.issparse(X)):
                 raise TypeError(
@@ -373,8 +339,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                     "that stand for the rows, such as embeddings."
                 )
             check_columns(X)
-            X = validate_data(self, _checkable(X), accept_sparse="csr", ensure_min_samples=2)
-        elif _is_matrix(X):
+            X = validate_data(self, checkable(X), accept_sparse="csr", ensure_min_samples=2)
+        elif is_matrix(X):
             validate_data(self, X, skip_check_array=True)
         return X
 
@@ -425,46 +391,3 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             f"{scores.never_learned.mean():.1%} never learned, "
             f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
         )
-
-
-def _checkable(X):
-    """Return a tensor or sparse matrix in a form that scikit-learn's checks take; anything else as it is."""
-    if sparse.issparse(X):
-        return X.tocsr()
-    if not isinstance(X, torch.Tensor):
-        return X
-    X = X.detach().cpu()
-    return X.float() if X.is_floating_point() and X.itemsize < 4 else X  # numpy has no bfloat16
-
-
-def _refuse_masked(data, name):
-    parts = data.values() if isinstance(data, Mapping) and not sparse.issparse(data) else [data]
-    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
-        raise ValueError(
-            f"{name} is a masked array with masked entries, of which the scoring net knows nothing. Fill them in, with "
-            f"{name}.filled(...) or an imputer on {name}.filled(np.nan), or leave their rows out."
-        )
-
-
-def _of_one_type(labels):
-    """Return a list of labels as an array; refuse lists of labels, and numbers or None among strings."""
-    types = {"str" if isinstance(label, str) else type(label).__name__ for label in labels}
-    if types & {"list", "tuple", "set", "ndarray"}:
-        raise ValueError(
-            f"y needs one label a row, got a {' and a '.join(sorted(types))}: several labels a row have no margin."
-        )
-    array = np.asarray(labels)
-    if len(types) > 1 and array.dtype.kind not in "biuf":
-        raise ValueError(
-            f"The labels in y are of mixed types: {', '.join(sorted(types))}. Leave rows without a label out of X and y, and "
-            "make the others of one type, as with astype(str)."
-        )
-    return array
-
-
-def _is_matrix(X):
-    """Tell whether `X` is two-dimensional, as a list of lists of numbers is."""
-    if isinstance(X, list):
-        return len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray)) and np.ndim(X[0]) == 1
-    # A datasets.Dataset has columns of any kind; they are no features, and others may stand for the same rows.
-    return len(getattr(X, "shape", ())) == 2 and not is_table(X)
