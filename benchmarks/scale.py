@@ -1,6 +1,6 @@
 """Fit on arrays larger than the memory that the process is granted: ``python -m benchmarks.scale``.
 
-Two tables are printed. The first is of fits on a memory-mapped float32 array, each in a process of its own, whose private
+The first table is of fits on a memory-mapped float32 array, each in a process of its own, whose private
 memory is limited to what it has after its imports, 10 % of X and 200 MB (RLIMIT_DATA counts private memory and leaves out
 pages of files that are only read, which the system takes back when it likes). The second is of the scores alone: presentations
 are recorded and rows selected, of up to 10 million.
@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
+from tqdm import tqdm
 
-import skprune._selector
+from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingScores, ForgettingSelector, select_rows
 
 N_FEATURES = 1024
 MB = 10**6
 ALLOWED_SHARE, ALLOWED_BYTES = 0.1, 200 * MB
-EPOCHS = 2
 PRESENTATIONS, BATCH = 3, 4096
 SCORED_ROWS = (1_250_000, 2_500_000, 5_000_000, 10_000_000)
 CHUNK = 2**12
@@ -37,23 +37,42 @@ CHUNK = 2**12
 def main():
     arguments = parse_arguments()
     if arguments.measure:
+        torch.set_num_threads(1)
         print(*MEASUREMENTS[arguments.measure](*arguments.of))
         return
-    print(f"| net | X, MB | rows | granted, MB | peak, MB | peak / X | allowed | seconds | rows / s, {EPOCHS} epochs |")
-    print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
-        for net in ("built-in", "linear"):
-            for size in arguments.megabytes:
-                print_fit(net, make_array(Path(folder), size))
-    print("\n| rows scored | peak, MB | bytes a row | seconds to record | presentations / s | seconds to select half |")
-    print("|---|---|---|---|---|---|")
-    for n_rows in arguments.rows:
-        peak, recording, selecting = measured("scores", n_rows)
-        print(
-            f"| {n_rows:,} | {peak / MB:.0f} | {peak / n_rows:.0f} | {recording:.1f} | "
-            f"{PRESENTATIONS * n_rows / recording:,.0f} | {selecting:.1f} |",
-            flush=True,
-        )
+        arrays = [(net, size) for size in arguments.megabytes for net in ("built-in", "linear")]
+        fits = [fit(net, make_array(Path(folder), size)) for net, size in tqdm(arrays, unit="fit")]
+    scores = [score(n_rows) for n_rows in tqdm(arguments.rows, unit="number of rows")]
+    publish(list(describe(fits, scores)), arguments.docs, "scale")
+
+
+def describe(fits, scores):
+    """Yield the lines of the report."""
+    yield "## Arrays larger than memory\n"
+    yield f"`python -m benchmarks.scale`: fits on a memory-mapped array of {N_FEATURES} float32 features, in a process that is"
+    yield "granted 10 % of X and 200 MB for data of its own; peak is the largest private memory in use. One thread.\n"
+    head = (
+        "net",
+        "X, MB",
+        "rows",
+        "granted, MB",
+        "peak, MB",
+        "peak / X",
+        "seconds",
+        "thousand rows a second and epoch",
+    )
+    yield from table(head, sorted(fits, key=lambda line: line[0]))
+    yield ""
+    head = (
+        "rows scored",
+        "peak, MB",
+        "bytes a row",
+        "seconds to record",
+        "million rows a second",
+        "seconds to select half",
+    )
+    yield from table(head, scores)
 
 
 def parse_arguments():
@@ -63,6 +82,7 @@ def parse_arguments():
     parser.add_argument(
         "--dir", type=Path, help="where X is written, once a size; the default is that of temporary files"
     )
+    add_docs_option(parser)
     parser.add_argument("--measure", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     parser.add_argument("of", nargs="*", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -79,13 +99,30 @@ def make_array(folder, megabytes):
     return file
 
 
-def print_fit(net, file):
-    n_bytes, n_rows, granted, peak, seconds = measured("fit", net, file)
-    allowed = ALLOWED_SHARE * n_bytes + ALLOWED_BYTES
-    print(
-        f"| {net} | {n_bytes / MB:.0f} | {n_rows:,.0f} | {granted / MB:.0f} | {peak / MB:.0f} | {peak / n_bytes:.1%} | "
-        f"{'yes' if peak < allowed else 'NO'} | {seconds:.1f} | {EPOCHS * n_rows / seconds:,.0f} |",
-        flush=True,
+def fit(net, file):
+    """Return a line of the table of fits."""
+    n_bytes, n_rows, granted, peak, n_epochs, seconds = measured("fit", net, file)
+    sizes = (
+        f"{n_bytes / MB:.0f}",
+        f"{n_rows:,.0f}",
+        f"{granted / MB:.0f}",
+        f"{peak / MB:.0f}",
+        f"{peak / n_bytes:.1%}",
+    )
+    return net, *sizes, f"{seconds:.1f}", f"{n_epochs * n_rows / seconds / 1000:.0f}"
+
+
+def score(n_rows):
+    """Return a line of the table of scores."""
+    peak, recording, selecting = measured("scores", n_rows)
+    rate = PRESENTATIONS * n_rows / recording / 1e6
+    return (
+        f"{n_rows:,}",
+        f"{peak / MB:.0f}",
+        f"{peak / n_rows:.0f}",
+        f"{recording:.1f}",
+        f"{rate:.1f}",
+        f"{selecting:.1f}",
     )
 
 
@@ -97,21 +134,20 @@ def measured(what, *arguments):
 
 
 def measure_fit(net, file):
-    make_net = skprune._selector.make_default_net
-    skprune._selector.make_default_net = lambda X, n_classes: make_net(X, n_classes).set_params(max_epochs=EPOCHS)
     linear = NeuralNetClassifier(
         torch.nn.Linear,
         module__in_features=N_FEATURES,
         module__out_features=2,
         criterion=torch.nn.CrossEntropyLoss,
-        max_epochs=EPOCHS,
+        max_epochs=2,
         batch_size=256,
         lr=0.01,
     )
     warm_up()
     X = np.load(file, mmap_mode="r")
     y = np.arange(len(X)) % 2
-    granted = int(read_status("VmData") + ALLOWED_SHARE * X.nbytes + ALLOWED_BYTES)
+    before = read_status("VmData")
+    granted = int(before + ALLOWED_SHARE * X.nbytes + ALLOWED_BYTES)
     resource.setrlimit(resource.RLIMIT_DATA, (granted, granted))
     selector = ForgettingSelector(linear if net == "linear" else None, random_state=0)
     with PeakMemory() as peak:
@@ -119,7 +155,7 @@ def measure_fit(net, file):
         selector.fit(X, y)
         seconds = time.perf_counter() - start
     assert len(selector.get_support(indices=True)) == -(-len(X) // 2)
-    return X.nbytes, len(X), granted, peak.n_bytes, seconds
+    return X.nbytes, len(X), granted - before, peak.n_bytes, selector.n_epochs_, seconds
 
 
 def measure_scores(n_rows):

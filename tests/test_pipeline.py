@@ -497,3 +497,17 @@ def test_memory_of_a_net_with_a_module_that_is_an_instance(data, tmp_path):
     first = clone(pipe).fit(X, y)[0].margins_
     np.testing.assert_array_equal(clone(pipe).fit(X, y)[0].margins_, first)
     assert len(list(tmp_path.rglob("output.pkl"))) == 1
+
+
+class Embed(BaseEstimator):
+    """Place rows on a line, all at once, as manifold learners do that can't place new ones."""
+
+    def fit_transform(self, X, y=None):
+        return X[:, :1]
+
+
+def test_a_last_step_that_only_fits_and_transforms_at_once(data):
+    X, y = data
+    kept = make_pipeline(Odd(), Embed()).fit_transform(X, y)
+    np.testing.assert_array_equal(kept, X[1::2, :1])
+    assert not hasattr(make_pipeline(Embed(), Remember()), "fit_transform")

@@ -167,8 +167,9 @@ def test_numbers_and_shares(k, n):
 
 
 def test_more_rows_than_there_are():
-    with pytest.warns(PruningWarning, match="k=11 is greater than n_samples=10"):
+    with pytest.warns(PruningWarning, match="k=11 is greater than n_samples=10") as caught:
         assert select_rows(np.arange(10), 11).tolist() == list(range(10))
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(
@@ -244,6 +245,18 @@ def test_coverage_of_every_stratum():
     counts = [np.sum(kept == margin) for margin in (0.95, 0.5, 0.05, -0.5)]
     # 1000^0.75 : 100^0.75 : 10^0.75 = 177.8 : 31.6 : 5.6 of 200
     assert counts == [165, 30, 5, 0]
+
+
+def test_coverage_has_50_strata():
+    # Of rows spread evenly over [0, 1], as many are kept in every fiftieth of the range.
+    margins = np.linspace(0, 1, 5000)
+    kept = margins[select_rows(scores_of(margins), 2500, strategy="coverage", random_state=0)]
+    assert np.histogram(kept, np.linspace(0, 1, 51))[0].tolist() == [50] * 50
+    # A stratum that is small keeps a larger share than one that is large: here the last one of 50 has half the rows.
+    margins = np.concatenate([np.linspace(0, 0.98, 4900, endpoint=False), np.linspace(0.9801, 1, 4900)])
+    kept = margins[select_rows(scores_of(margins), 1000, strategy="coverage", random_state=0)]
+    weights = np.array([100**0.75] * 49 + [4900**0.75])
+    assert np.sum(kept >= 0.98) == pytest.approx(1000 * weights[-1] / weights.sum(), abs=1)
 
 
 def test_coverage_gives_what_a_stratum_lacks_to_the_others():
