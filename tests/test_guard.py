@@ -69,9 +69,10 @@ def test_equal_events_are_told_apart_by_margins():
         select_rows(record(np.ones((3, 20), dtype=bool), np.full((3, 20), 0.5)), 0.5)
 
 
+@pytest.mark.parametrize("labels", [("a", "b"), (1, 0), (-1, 1), (7, 900)])
 @pytest.mark.parametrize(("n_right", "warned"), [(12, True), (13, False)])
-def test_a_net_that_beats_the_largest_class_carries_information(n_right, warned):
-    y = np.repeat(["a", "b"], [12, 8])
+def test_a_net_that_beats_the_largest_class_carries_information(n_right, warned, labels):
+    y = np.repeat(labels, [12, 8])
     history = np.ones((3, 20), dtype=bool)
     history[-1, n_right:] = False
     scores = record(history, np.random.default_rng(0).uniform(0.1, 1, history.shape))
