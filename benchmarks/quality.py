@@ -196,8 +196,9 @@ def describe(results, args):
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     worse = mean + 2 * error < -TOLERANCE
     yield from summarise(mean, worse, results)
-    quiet = results.query("data == 'mnist' and noise == 0 and k >= 0.5 and ranking != 'all rows'")["warned"]
-    yield f"\nOf {len(quiet)} selections from clean MNIST with k of at least 0.5, skprune warned of {int(quiet.sum())}.\n"
+    yield ""
+    yield from describe_warnings(results)
+    yield ""
     accuracies = 100 * results.groupby(["ranking", *CELL])["accuracy"].mean()
     lines = []
     for cell in mean.index:
@@ -231,6 +232,18 @@ def summarise(mean, worse, results):
         "warned, clean and noisy",
     )
     yield from table(head, lines)
+
+
+def describe_warnings(results):
+    """Yield lines on what became of the selections that skprune warned of, and of the others."""
+    points = differences(results).stack()
+    warned = results.set_index([*CELL, "seed", "ranking"])["warned"].reindex(points.index).astype(bool)
+    for name, chosen in (("skprune warned of", points[warned]), ("It did not of the other", points[~warned])):
+        below = f"more than a point worse in {np.mean(chosen < -1):.0%}, better in {np.mean(chosen > 0):.0%}"
+        yield f"{name} {len(chosen)} of {len(points)} selections: {chosen.mean():+.1f} points on average, {below}."
+    clean = warned[(points.index.get_level_values("data") == "mnist") & (points.index.get_level_values("noise") == 0)]
+    half = clean[clean.index.get_level_values("k") >= 0.5]
+    yield f"Of the {len(half)} from clean MNIST with k of at least 0.5 it warned of {half.sum()}."
 
 
 def draw(points, file):

@@ -46,6 +46,21 @@ def test_no_more_suspects_than_there_must_be_are_quiet(noisy):
     quiet(noisy, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("n_suspects", "n_kept_suspects", "warned"), [(30, 20, False), (30, 21, True), (500, 60, False), (500, 61, True)]
+)
+def test_thresholds(n_suspects, n_kept_suspects, warned):
+    """Of 1000 rows, of which the first are suspects, 100 are kept."""
+    margins = np.where(np.arange(1000) < n_suspects, -0.5, 0.5) + np.linspace(0, 0.1, 1000)
+    scores = record((margins > 0)[None], margins[None])
+    rows = np.r_[:n_kept_suspects, 900 + n_kept_suspects : 1000]
+    if warned:
+        with pytest.warns(PruningWarning, match=f"{n_kept_suspects}% of the 100 {SUSPECTS}"):
+            select_rows(scores, 0.1, strategy=lambda scores, n_keep, rng: rows)
+    else:
+        quiet(scores, 0.1, strategy=lambda scores, n_keep, rng: rows)
+
+
 def test_a_callable_is_warned_of(noisy):
     with pytest.warns(PruningWarning, match=SUSPECTS):
         select_rows(noisy, 0.3, strategy=lambda scores, n_keep, rng: np.argsort(scores.margins)[:n_keep])
