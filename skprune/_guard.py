@@ -75,7 +75,7 @@ def _no_information(scores, y, reads_margins):
 
 
 def _class_sizes(y):
-    if y.dtype.kind in "iu" and 0 <= y.min() and y.max() < len(y):
+    if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(y):
         return np.bincount(y)  # much faster
     return Counter(y.tolist()).values()
 
