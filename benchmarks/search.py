@@ -23,7 +23,7 @@ SHARES = np.linspace(0.1, 1, 10).round(1).tolist()
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=15000)
+    parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--repeats", type=int, default=3, help="turns of every search")
     add_data_option(parser)
     add_docs_option(parser)
