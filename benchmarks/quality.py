@@ -207,7 +207,8 @@ def describe(results, args):
         points = [f"{mean.at[cell, name]:+.1f} ± {error.at[cell, name]:.1f}" for name in COMPARED]
         points = [f"**{text}**" if worse.at[cell, name] else text for text, name in zip(points, COMPARED, strict=True)]
         lines.append((data, f"{noise:.0%}", classifier, k, *(f"{average:.1f}" for average in averages), *points))
-    yield from table(("data", "noise", "classifier", "k", "all rows", "random", *COMPARED), lines)
+    heads = (name.replace("_", " ") for name in COMPARED)  # narrower, since they wrap
+    yield from table(("data", "noise", "classifier", "k", "all rows", "random", *heads), lines)
 
 
 def summarise(mean, worse, results):
