@@ -188,7 +188,8 @@ def describe(results, args):
     yield f"standard error of {len(args.seeds)} seeds. Noise is the share of training labels that were redrawn. In bold:"
     yield f"worse than random rows by more than {TOLERANCE} points beyond twice the standard error. With every seed other rows"
     yield "are drawn for training, other labels redrawn, and nets start anew; test rows are the same but for digits.\n"
-    sizes = {name: "all" if args.full else QUICK_ROWS if args.quick else ROWS[name] or "all" for name in args.only}
+    limits = {name: limit and (QUICK_ROWS if args.quick else limit) for name, limit in ROWS.items()}
+    sizes = {name: "all" if args.full else limits[name] or "all" for name in args.only}
     yield f"Training rows: {', '.join(f'{name} {size}' for name, size in sizes.items())}; at most {MAX_TEST_ROWS} test rows.\n"
     if args.docs:
         yield "![Points better than random over the share kept](images/quality.png)\n"
