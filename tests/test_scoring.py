@@ -38,13 +38,14 @@ class Presented(Callback):
 
 
 class CountTrainings(Callback):
-    """Leave one file for every training that begins, in whatever process."""
+    """Leave one file for every training that begins, named by its process and the number of threads of torch."""
 
     def __init__(self, folder):
         self.folder = folder
 
     def on_train_begin(self, net, **kwargs):
-        with open(os.path.join(self.folder, f"{os.getpid()}-{time.perf_counter_ns()}"), "w"):
+        name = f"{os.getpid()}-{torch.get_num_threads()}-{time.perf_counter_ns()}"
+        with open(os.path.join(self.folder, name), "w"):
             pass
 
 
@@ -288,25 +289,14 @@ def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path
     np.testing.assert_array_equal(alone.margins_, together.margins_)
 
 
-class CountThreads(Callback):
-    """Leave one file that is named by the number of threads of torch for every training that begins."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def on_train_begin(self, net, **kwargs):
-        with open(os.path.join(self.folder, f"{torch.get_num_threads()}-{time.perf_counter_ns()}"), "w"):
-            pass
-
-
 def test_workers_share_the_cores(folder):
     """It is joblib that limits the threads of its workers; nothing of ours may undo that."""
     script = f"""
 import numpy as np
 from conftest import make_net
 from skprune import ForgettingSelector
-from test_scoring import CountThreads
-net = make_net(callbacks=[CountThreads({str(folder)!r})])
+from test_scoring import CountTrainings
+net = make_net(callbacks=[CountTrainings({str(folder)!r})])
 ForgettingSelector(net, n_runs=4, n_jobs=2).fit(np.random.rand(30, 6), np.arange(30) % 3)
 """
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
@@ -314,7 +304,7 @@ ForgettingSelector(net, n_runs=4, n_jobs=2).fit(np.random.rand(30, 6), np.arange
     script = f"import os, conftest; os.environ.pop('OMP_NUM_THREADS', None)\n{script}"
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
-    threads = [int(name.split("-")[0]) for name in os.listdir(folder)]
+    threads = [int(name.split("-")[1]) for name in os.listdir(folder)]
     assert len(threads) == 4
     assert max(threads) <= max(joblib.cpu_count() // 2, 1)
 
