@@ -514,3 +514,7 @@ def test_a_last_step_that_only_fits_and_transforms_at_once(data):
     kept = make_pipeline(Odd(), Embed()).fit_transform(X, y)
     np.testing.assert_array_equal(kept, X[1::2, :1])
     assert not hasattr(make_pipeline(Odd(), Remember()), "fit_transform")
+
+
+def test_an_empty_pipeline_selects_nothing():
+    assert not hasattr(Pipeline([]), "fit_resample")
