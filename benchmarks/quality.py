@@ -192,7 +192,7 @@ def describe(results, args):
     sizes = {name: "all" if args.full else limits[name] or "all" for name in args.only}
     yield f"Training rows: {', '.join(f'{name} {size}' for name, size in sizes.items())}; at most {MAX_TEST_ROWS} test rows.\n"
     if args.docs:
-        yield "![Points better than random over the share kept](images/quality.png)\n"
+        yield "![Points better than random over the share kept](../images/quality.png)\n"
         yield "The picture shows means of the final classifiers; beyond 5 points its scale is logarithmic.\n"
     mean, error = (getattr(differences(results).groupby(level=CELL, sort=False), name)() for name in ("mean", "sem"))
     worse = mean + 2 * error < -TOLERANCE

@@ -4,7 +4,8 @@ How many rows a second ``ForgettingScores.update`` takes, and the seconds to sel
 """
 
 import argparse
-import time
+from functools import partial
+from timeit import repeat
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ STRATEGIES = ("most_forgotten", "least_forgotten", "coverage", "random")
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     add_docs_option(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -47,9 +48,7 @@ def _update(n_rows, n_epochs):
     for name, order in (("ascending", np.arange(n_rows)), ("random", rng.permutation(n_rows))):
         batches = list(zip(torch.from_numpy(order).split(BATCH_SIZE), correct, margin, strict=True))
         scores = ForgettingScores(n_rows)
-        seconds = [
-            _seconds(lambda scores=scores, batches=batches: _present(scores, batches)) for _ in range(n_epochs + 1)
-        ]
+        seconds = repeat(partial(_present, scores, batches), number=1, repeat=n_epochs + 1)
         # The first epoch is left out: the system hands out memory as it is touched.
         rates.append((name, f"{n_rows / np.median(seconds[1:]) / 1e6:.1f}"))
     return scores, rates
@@ -66,19 +65,11 @@ def _select(scores, n_repeats):
     for strategy in STRATEGIES:
         cells = []
         for balance in (False, True):
-            seconds = [
-                _seconds(lambda: select_rows(scores, 0.3, y=y, strategy=strategy, balance=balance, random_state=0))  # noqa: B023
-                for _ in range(n_repeats)
-            ]
+            select = partial(select_rows, scores, 0.3, y=y, strategy=strategy, balance=balance, random_state=0)
+            seconds = repeat(select, number=1, repeat=n_repeats)
             cells.append(f"{np.median(seconds):.2f}")
         lines.append((strategy, *cells))
     return lines
-
-
-def _seconds(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

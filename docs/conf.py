@@ -56,9 +56,10 @@ html_show_sourcelink = False
 
 
 def add_tables(app, docname, source):
-    """Append to the page of benchmarks the sections that stand in the folder of that name, if any do."""
+    """Append to the page of benchmarks the sections in the folder of that name, whose links start a folder deeper."""
     if docname == "benchmarks":
-        source[0] += "".join(f"\n{file.read_text()}" for file in sorted(Path(app.srcdir, "benchmarks").glob("*.md")))
+        sections = [file.read_text() for file in sorted(Path(app.srcdir, "benchmarks").glob("*.md"))]
+        source[0] += "".join(f"\n{section.replace('](../', '](')}" for section in sections)
 
 
 def setup(app):

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+# What users are shown must not do what they are warned of; elsewhere tiny nets may.
 pytestmark = pytest.mark.filterwarnings("error::skprune.PruningWarning")
 
 DOCS = Path(__file__).parents[1] / "docs"

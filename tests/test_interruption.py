@@ -130,7 +130,7 @@ def test_ctrl_c_side_by_side(data, folder):
     fails_then_works(ForgettingSelector(net, n_runs=2, n_jobs=2, random_state=0), data, KeyboardInterrupt)
 
 
-@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given")
+@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given")  # joblib tells of the death
 def test_a_worker_that_is_killed(data, folder, tmp_path):
     net = make_net(callbacks=[Trouble(Signal(signal.SIGKILL), folder)])
     selector = ForgettingSelector(net, n_runs=2, n_jobs=2, memory=tmp_path / "memory", random_state=0)
@@ -188,7 +188,7 @@ def fill_the_disk(memory):
     return margins, [str(warning.message) for warning in caught]
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_full_disk(tmp_path):
     margins, warned = in_a_fork(fill_the_disk, tmp_path)
     assert any("Unable to cache to disk" in message for message in warned)
@@ -208,7 +208,7 @@ def fit_as_nobody(memory):
 
 
 @pytest.mark.parametrize("filled", [False, True])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_read_only_folder(tmp_path, filled):
     memory = tmp_path / "memory"
     memory.mkdir()
@@ -276,7 +276,7 @@ def test_two_processes_fill_one_cache(folder, tmp_path):
         np.testing.assert_array_equal(fit.margins_, fit_with_memory(None).margins_)
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_process_killed_while_it_fills_the_cache(folder, tmp_path):
     killed = [Trouble(Signal(signal.SIGKILL), folder)]
     process = multiprocessing.get_context("fork").Process(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+# What users are shown must not do what they are warned of; elsewhere tiny nets may.
 pytestmark = pytest.mark.filterwarnings("error::skprune.PruningWarning")
 
 README = Path(__file__).parents[1] / "README.md"
