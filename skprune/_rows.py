@@ -85,7 +85,7 @@ def take_rows(X, rows):
         return list(_pick(X, rows))
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
-    return X[rows]
+    return X[rows] if hasattr(X, "__getitem__") else X.take(rows)  # a ForgettingScores has take alone
 
 
 def is_table(X):
@@ -102,11 +102,49 @@ def _pick(sequence, rows):
 def has_entry_per_row(values, n_rows):
     """Tell whether `values` is a row-wise companion of data with `n_rows` rows.
 
-    A string, a mapping and a scalar never are.
+    A string and a scalar never are, and a mapping only where all of its values are.
     """
-    if values is None or isinstance(values, (str, bytes, Mapping)):
+    if isinstance(values, Mapping) and not sparse.issparse(values):
+        return len(values) > 0 and all(has_entry_per_row(part, n_rows) for part in values.values())
+    if values is None or isinstance(values, (str, bytes)):
         return False
     try:
         return count_rows(values) == n_rows
     except TypeError:
         return False
+
+
+# Words in the names of fit parameters that tell what these hold.
+OF_VALIDATION = ("val", "valid", "validation", "eval", "evaluation", "test", "dev", "holdout")
+OF_ROWS = ("weight", "weights", "group", "groups", "scores")
+
+
+def row_wise(params, X, own=()):
+    """Return the names of the fit parameters to cut with `X`; raise a ValueError of one that may be validation data.
+
+    The rule is that of the Notes of Pipeline. Names may have a prefix, as in ``step__name``; those in `own` are data of
+    their own.
+    """
+    n_rows = count_rows(X)
+    words = {name: set(name.rpartition("__")[2].lower().split("_")) for name in params}
+    sized = [name for name, values in params.items() if has_entry_per_row(values, n_rows)]
+    own = [name for name in sized if name in own or words[name].intersection(OF_VALIDATION)]
+    cut = [name for name in sized if name not in own]
+    for name in cut:
+        if not words[name].intersection(OF_ROWS) and (own or _has_rows_like(params[name], X)):
+            raise ValueError(
+                f"{name} has one entry for each of the {n_rows} rows of X, but may be validation data: it "
+                + (f"comes with {', '.join(own)} of as many rows" if own else "looks like X")
+                + f". Its name tells: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
+                f"{', '.join(OF_ROWS)} it is cut with X. Metadata routing gives it another name, by set_fit_request. Or "
+                "select rows by fit_resample, and fit the steps behind on these."
+            )
+    return cut
+
+
+def _has_rows_like(values, X):
+    """Tell whether an entry of `values` could be a row of `X`: it has as many dimensions, and is text if that is."""
+    first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
+    if np.ndim(first) != np.ndim(row) or np.ndim(row) > 1:
+        return np.ndim(first) == np.ndim(row)
+    return (np.asarray(first).dtype.kind in "biufc") == (np.asarray(row).dtype.kind in "biufc")

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
-from skprune._checks import check_labels, check_rows, checkable, is_matrix
+from skprune._checks import check_labels, check_rows, checkable, is_matrix, is_numeric_matrix
 from skprune._default_net import make_default_net
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import as_scores
@@ -198,7 +198,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             scores = self._train(X, codes.astype(np.int64), seeds)
         else:
             scores = self._given(forgetting_scores, len(codes))
-        self._codes, self._selection_seed = codes, int(selection_seed)
+        self._codes, self._selection_seed, self._has_features = codes, int(selection_seed), is_numeric_matrix(X)
         self._scores = scores
         return self
 
@@ -218,7 +218,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` has another number of rows than the fitted one, or of features where both are two-dimensional.
+            If `X` has another number of rows than the fitted one, or of features where both are tables of numbers.
         """
         check_is_fitted(self)
         n_rows = count_rows(X)
@@ -226,10 +226,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
                 "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
-                "predicting, make the selector a step of skprune.Pipeline. If X is a single row, "
-                "Reshape your data with X.reshape(1, -1)."
+                "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection().transform(X) of one that ends "
+                "in it returns all rows. If X is a single row, Reshape your data with X.reshape(1, -1)."
             )
-        if is_matrix(X) and hasattr(self, "n_features_in_"):
+        if self._has_features and is_numeric_matrix(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
                 assert_all_finite(checkable(X), input_name="X")  # as in fit
