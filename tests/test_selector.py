@@ -565,3 +565,35 @@ def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
     suspect = ForgettingSelector(random_state=0).fit(X, np.where(is_wrong, 1 - y_true, y_true)).margins_ < 0
     assert suspect[is_wrong].mean() > 0.5
     assert suspect[~is_wrong].mean() < 0.05
+
+
+TEXTS = ["good film", "bad film"] * 4
+OTHER_FORMS = [pd.DataFrame({"body": TEXTS, "id": range(8)}), pl.DataFrame({"body": TEXTS}), np.array(TEXTS)[:, None]]
+
+
+@pytest.mark.parametrize(
+    "other", [*OTHER_FORMS, pd.DataFrame({"length": range(8), "words": 2}), np.ones((8, 3))], ids=type
+)
+@pytest.mark.parametrize("fitted", [TEXTS, *OTHER_FORMS, pd.DataFrame({"text": TEXTS}, dtype="string")], ids=type)
+def test_fit_on_texts_and_transform_other_columns(fitted, other):
+    selector = ForgettingSelector(k=2).fit(fitted, [0, 1] * 4, forgetting_scores=[0, 1, 0, 0, 0, 0, 9, 0])
+    rows = selector.get_support(indices=True)
+    np.testing.assert_array_equal(np.asarray(selector.transform(other)), np.asarray(other)[rows])
+
+
+@pytest.mark.parametrize("other", OTHER_FORMS, ids=type)
+@pytest.mark.parametrize(
+    "fitted", [np.ones((8, 5)), sparse.eye_array(8, format="csr"), torch.ones((8, 5)), np.ones((8, 5)).tolist()]
+)
+def test_fit_on_embeddings_and_transform_the_texts(fitted, other):
+    selector = ForgettingSelector(k=2, random_state=0).fit(fitted, [0, 1] * 4, forgetting_scores=np.arange(8))
+    np.testing.assert_array_equal(np.asarray(selector.transform(other)), np.asarray(other)[6:])
+    # Of numbers there must be as many columns.
+    for numbers in (
+        np.ones((8, 4)),
+        pd.DataFrame(np.ones((8, 4))),
+        sparse.eye_array(8, 4, format="csr"),
+        torch.ones((8, 4)),
+    ):
+        with pytest.raises(ValueError, match="X has 4 features, but ForgettingSelector is expecting"):
+            selector.transform(numbers)
