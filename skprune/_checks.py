@@ -9,7 +9,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._rows import count_rows, is_table
 
 
 def check_labels(y, name):
@@ -102,11 +102,3 @@ def is_matrix(X):
         return len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray)) and np.ndim(X[0]) == 1
     # A datasets.Dataset has columns of any kind; they are no features, and others may stand for the same rows.
     return len(getattr(X, "shape", ())) == 2 and not is_table(X)
-
-
-def is_numeric_matrix(X):
-    """Tell whether `X` is two-dimensional and holds numbers, as features do and texts do not."""
-    if not is_matrix(X):
-        return False
-    row = checkable(take_rows(X, np.array([0])))
-    return (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"

@@ -6,7 +6,7 @@ import sklearn.pipeline
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.metadata_routing import MethodMapping, get_routing_for_object, process_routing
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_memory
 
@@ -69,9 +69,8 @@ def _without_selection(name):
     """Make the method `name` of scikit-learn's Pipeline pass over selecting steps."""
 
     def method(self, *args, **kwargs):
-        if self._first_selecting() is None:
-            return getattr(super(Pipeline, self), name)(*args, **kwargs)
-        return getattr(_passed_over(self), name)(*args, **kwargs)
+        selects_nothing = super(Pipeline, self) if self._first_selecting() is None else _passed_over(self)
+        return getattr(selects_nothing, name)(*args, **kwargs)
 
     method.__name__ = name
     return _documented_as_inherited(method)
@@ -104,11 +103,9 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     Attributes
     ----------
-    named_steps : Bunch
-        Steps by name.
     sample_indices_ : ndarray of shape (n_kept,), int
         Numbers of the rows that were kept while fitting. Only where the last step selects.
-    classes_, n_features_in_, feature_names_in_
+    named_steps, classes_, n_features_in_, feature_names_in_
         As in :class:`sklearn.pipeline.Pipeline`.
 
     See Also
@@ -126,8 +123,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
     "groups" and "scores". With metadata routing, the name that counts is the one given by `set_fit_request`.
 
     A sampler that makes new rows, such as SMOTE, leaves no row numbers to cut by: a parameter to cut for a step behind
-    it is an error. Metadata go to a selecting step as its `set_fit_resample_request` asks, which steps have where
-    imbalanced-learn was imported before they were defined, and else as its `set_fit_request` does.
+    it is an error. Metadata go to a selecting step by its `set_fit_resample_request`, a method that imbalanced-learn
+    gives to all classes defined after its import, or else by its `set_fit_request`.
 
     References
     ----------
@@ -214,8 +211,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def without_selection(self):
         """Return a plain Pipeline of the same fitted steps that selects no rows.
 
-        ``pipe.without_selection()[:-1].transform(X_test)`` returns what the last step sees of new rows, for explainers
-        and plots.
+        ``pipe.without_selection()[:-1].transform(X_test)`` is what the last step sees of new rows, for plots and SHAP.
 
         Returns
         -------
@@ -226,30 +222,24 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     def get_metadata_routing(self):
         router = super().get_metadata_routing()
-        for name, step in self.steps:
-            if _selects(step):
-                mapping, callee = MethodMapping(), _routed_method(step)
+        for name, step in router:
+            if _selects(self.named_steps[name]):
                 for caller in ("fit", "fit_transform", "fit_predict"):
-                    mapping.add(caller=caller, callee=callee)
-                router.add(method_mapping=mapping, **{name: step})
+                    step.mapping.add(caller=caller, callee=_routed_method(self.named_steps[name]))
         return router
 
     def _first_selecting(self):
         """Return the position of the first selecting step, or None."""
-        if not isinstance(self.steps, (list, tuple)):
-            return None
-        return next((position for position, step in enumerate(self.steps) if _selects(step[1])), None)
+        steps = self.steps if isinstance(self.steps, (list, tuple)) else []
+        return next((position for position, step in enumerate(steps) if _selects(step[1])), None)
 
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method, for the steps behind a selecting one on what that keeps."""
         position = self._first_selecting()
-        if isinstance(self.steps, (list, tuple)):
-            for name, step in self.steps[:-1]:
-                _check_intermediate(name, step)
+        self._check_params(position, params)
         if position is None:
             return getattr(super(), method)(X, y, **params)
-        self._check_params(params)
         is_last = _skipped(self.steps[position + 1 :])
         with task_of(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
             X, y, params = self._fit_selecting(position, method, X, y, params, task)
@@ -273,7 +263,6 @@ class Pipeline(sklearn.pipeline.Pipeline):
                 X = front.fit_transform(X, y, **head)
             self.steps = [*front.steps[:-1], *self.steps[position:]]
             rest = _transform_inputs(front, rest, self.transform_input)
-
         memory = check_memory(self.memory)
         with subtask(task, self, f"select-rows-{name}", X, y):
             if is_off(memory):
@@ -289,48 +278,54 @@ class Pipeline(sklearn.pipeline.Pipeline):
         part.transform_input = self.transform_input
         return part
 
-    def _check_params(self, params):
-        """Raise what is wrong with names and parameters, before anything is fitted."""
-        # scikit-learn looks at those of a Pipeline while fitting it.
+    def _check_params(self, position, params):
+        """Raise what is wrong with steps and parameters, before anything is fitted."""
+        for name, step in self.steps[:-1] if isinstance(self.steps, (list, tuple)) else ():
+            _check_intermediate(name, step)
+        if position is None:
+            return
+        # scikit-learn looks at names and parameters of a Pipeline while fitting it.
         plain = sklearn.pipeline.Pipeline([(name, "passthrough") for name, _ in self.steps])
         verbose = self.verbose is not True and self.verbose
         plain.set_params(memory=self.memory, transform_input=self.transform_input, verbose=verbose).fit(None)
-        names = [] if get_config()["enable_metadata_routing"] else [name for name, _ in self.steps]
-        for param in params if names else ():
+        steps = dict(self.steps)
+        for param in () if get_config()["enable_metadata_routing"] else params:
             step, separator, _ = param.partition("__")
-            if not separator or step not in names:
+            if not separator or step not in steps:
                 raise ValueError(
                     f"Pipeline.fit does not accept the {param} parameter. You can pass parameters to specific steps of your "
                     "pipeline using the stepname__parameter format, e.g. "
-                    f"`Pipeline.fit(X, y, {names[-1]}__sample_weight=sample_weight)`; the steps are {', '.join(names)}."
+                    f"`Pipeline.fit(X, y, {self.steps[-1][0]}__sample_weight=sample_weight)`; the steps are {', '.join(steps)}."
                 )
 
     def _split_params(self, position, method, params):
         """Return the fit parameters of the steps in front of `position`, of the step there, and of those behind."""
-        name = self.steps[position][0]
-        if not get_config()["enable_metadata_routing"]:
-            steps = {param: param.partition("__")[0] for param in params}
-            in_front = {step for step, _ in self.steps[:position]}
-            head = {param: value for param, value in params.items() if steps[param] in in_front}
-            ours = {param.partition("__")[2]: value for param, value in params.items() if steps[param] == name}
-            rest = {p: value for p, value in params.items() if steps[p] not in in_front and steps[p] != name}
-            return head, ours, rest
+        name, selector = self.steps[position]
         method = "fit" if method == "fit_resample" else method
-        routed = process_routing(self, method, **params)[name]
-        ours = routed[_routed_method(self.steps[position][1])]
-        head = self._consumed(0, position, "fit_transform", params)
-        rest = self._consumed(position + 1, len(self.steps), method, params)
-        return head, ours, rest
+        if get_config()["enable_metadata_routing"]:
+            ours = process_routing(self, method, **params)[name][_routed_method(selector)]
+        else:
+            steps = {param: param.partition("__") for param in params}
+            ours = {param: params[full] for full, (step, _, param) in steps.items() if step == name}
+        head = _asked_for(self._part(0, position), "fit_transform", params)
+        return head, ours, _asked_for(self._part(position + 1, len(self.steps)), method, params)
 
-    def _consumed(self, start, stop, method, params):
-        if start == stop:
-            return {}
-        routing = self._part(start, stop).get_metadata_routing()
-        return {param: params[param] for param in routing.consumes(method, params.keys())}
+
+def _asked_for(part, method, params):
+    """Return those of the fit parameters `params` that go to the steps of a part of a Pipeline."""
+    if get_config()["enable_metadata_routing"]:
+        names = part.get_metadata_routing().consumes(method, params.keys()) if part.steps else ()
+    else:
+        names = [param for param in params if param.partition("__")[0] in part.named_steps]
+    return {param: values for param, values in params.items() if param in names}
 
 
 def _check_intermediate(name, step):
-    if isinstance(step, Pipeline) and not _selects(step) and step._first_selecting() is not None:
+    if (
+        isinstance(step, sklearn.pipeline.Pipeline)
+        and not _selects(step)
+        and any(_selects(part) for _, part in step.steps)
+    ):
         raise TypeError(
             f"The step {name!r} is a Pipeline that selects rows in front of its last step, and can't hand on their y. Put its "
             f"steps into the outer Pipeline one by one: {', '.join(dict(step.steps))}."
@@ -354,8 +349,7 @@ def _transform(step, X):
 def _fit_resample(selector, X, y, params):
     if isinstance(selector, FrozenEstimator):
         return selector, _transform(selector, X), take_rows(y, _kept_rows(selector))
-    X_kept, y_kept = selector.fit_resample(X, y, **params)
-    return selector, X_kept, y_kept
+    return (selector, *selector.fit_resample(X, y, **params))
 
 
 def _kept_rows(selector):
@@ -377,10 +371,8 @@ def _take_kept(params, name, selector):
 
 
 def _routed_method(step):
-    """Return the method of a selecting step whose requests tell what metadata it gets.
-
-    scikit-learn knows of requests of fit_resample once imbalanced-learn is imported, which adds it to a private list.
-    """
+    """Return the method by whose requests a selecting step gets its metadata."""
+    # scikit-learn knows fit_resample once imbalanced-learn is imported, which adds it to a private list.
     request = getattr(get_routing_for_object(step), "fit_resample", None)
     return "fit_resample" if request is not None and any(request.requests.values()) else "fit"
 
@@ -391,14 +383,11 @@ def _transform_inputs(front, params, names):
         return params
     routing = front.get_metadata_routing()
     own = {param: params[param] for param in routing.consumes("transform", params.keys())}
-    transformed = dict(params)
-    for name in set(names) & set(params):
-        values = params[name]
-        if isinstance(values, tuple):
-            transformed[name] = tuple(front.transform(part, **own) for part in values)
-        else:
-            transformed[name] = front.transform(values, **own)
-    return transformed
+
+    def transform(values):
+        return tuple(map(transform, values)) if isinstance(values, tuple) else front.transform(values, **own)
+
+    return params | {name: transform(params[name]) for name in set(names) & set(params)}
 
 
 def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
@@ -412,10 +401,6 @@ def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
     Returns
     -------
     pipeline : Pipeline
-
-    See Also
-    --------
-    Pipeline : Takes names for the steps.
 
     Examples
     --------

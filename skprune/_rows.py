@@ -93,6 +93,12 @@ def is_table(X):
     return hasattr(X, "with_format") and hasattr(X, "column_names")
 
 
+def is_numeric(X):
+    """Tell whether the first row of `X` is numbers, as features are and texts are not."""
+    row = take_rows(X, np.array([0]))
+    return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
+
+
 def _pick(sequence, rows):
     if len(rows) < 2:  # itemgetter returns a bare item for one row, and refuses none
         return [sequence[row] for row in rows]
@@ -100,16 +106,11 @@ def _pick(sequence, rows):
 
 
 def has_entry_per_row(values, n_rows):
-    """Tell whether `values` is a row-wise companion of data with `n_rows` rows.
-
-    A string and a scalar never are, and a mapping only where all of its values are.
-    """
+    """Tell whether `values`, or each part of a mapping, is a container of `n_rows` entries, and no string."""
     if isinstance(values, Mapping) and not sparse.issparse(values):
         return len(values) > 0 and all(has_entry_per_row(part, n_rows) for part in values.values())
-    if values is None or isinstance(values, (str, bytes)):
-        return False
     try:
-        return count_rows(values) == n_rows
+        return not isinstance(values, (str, bytes)) and count_rows(values) == n_rows
     except TypeError:
         return False
 
@@ -120,11 +121,7 @@ OF_ROWS = ("weight", "weights", "group", "groups", "scores")
 
 
 def row_wise(params, X, own=()):
-    """Return the names of the fit parameters to cut with `X`; raise a ValueError of one that may be validation data.
-
-    The rule is that of the Notes of Pipeline. Names may have a prefix, as in ``step__name``; those in `own` are data of
-    their own.
-    """
+    """Return the names of the fit parameters to cut with `X`, by the Notes of Pipeline; `own` are data of their own."""
     n_rows = count_rows(X)
     words = {name: set(name.rpartition("__")[2].lower().split("_")) for name in params}
     sized = [name for name, values in params.items() if has_entry_per_row(values, n_rows)]
@@ -136,8 +133,8 @@ def row_wise(params, X, own=()):
                 f"{name} has one entry for each of the {n_rows} rows of X, but may be validation data: it "
                 + (f"comes with {', '.join(own)} of as many rows" if own else "looks like X")
                 + f". Its name tells: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
-                f"{', '.join(OF_ROWS)} it is cut with X. Metadata routing gives it another name, by set_fit_request. Or "
-                "select rows by fit_resample, and fit the steps behind on these."
+                f"{', '.join(OF_ROWS)} it is cut. Give it another name by set_fit_request of metadata routing, or select rows by "
+                "fit_resample and fit the steps behind on these."
             )
     return cut
 
@@ -145,6 +142,4 @@ def row_wise(params, X, own=()):
 def _has_rows_like(values, X):
     """Tell whether an entry of `values` could be a row of `X`: it has as many dimensions, and is text if that is."""
     first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
-    if np.ndim(first) != np.ndim(row) or np.ndim(row) > 1:
-        return np.ndim(first) == np.ndim(row)
-    return (np.asarray(first).dtype.kind in "biufc") == (np.asarray(row).dtype.kind in "biufc")
+    return np.ndim(first) == np.ndim(row) and (np.ndim(row) > 1 or is_numeric(first) == is_numeric(row))

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
-from skprune._checks import check_labels, check_rows, checkable, is_matrix, is_numeric_matrix
+from skprune._checks import check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._rows import count_rows, is_numeric, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
 from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
@@ -198,7 +198,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             scores = self._train(X, codes.astype(np.int64), seeds)
         else:
             scores = self._given(forgetting_scores, len(codes))
-        self._codes, self._selection_seed, self._has_features = codes, int(selection_seed), is_numeric_matrix(X)
+        self._codes, self._selection_seed = codes, int(selection_seed)
+        self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
         return self
 
@@ -226,10 +227,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
                 "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
-                "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection().transform(X) of one that ends "
-                "in it returns all rows. If X is a single row, Reshape your data with X.reshape(1, -1)."
+                "predicting, make the selector a step of skprune.Pipeline, and see what its last step sees by "
+                "pipe.without_selection()[:-1].transform(X). If X is a single row, Reshape your data with X.reshape(1, -1)."
             )
-        if self._has_features and is_numeric_matrix(X):
+        if self._has_features and is_matrix(X) and is_numeric(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
                 assert_all_finite(checkable(X), input_name="X")  # as in fit
