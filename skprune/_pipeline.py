@@ -321,11 +321,8 @@ def _asked_for(part, method, params):
 
 
 def _check_intermediate(name, step):
-    if (
-        isinstance(step, sklearn.pipeline.Pipeline)
-        and not _selects(step)
-        and any(_selects(part) for _, part in step.steps)
-    ):
+    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(_selects(part) for _, part in step.steps)
+    if selects_inside and not _selects(step):
         raise TypeError(
             f"The step {name!r} is a Pipeline that selects rows in front of its last step, and can't hand on their y. Put its "
             f"steps into the outer Pipeline one by one: {', '.join(dict(step.steps))}."
