@@ -16,7 +16,7 @@ class BatchDataset(Dataset):
 
     Parameters
     ----------
-    X : array-like, DataFrame, sparse matrix, tensor, or dict of them
+    X : array-like, DataFrame, sparse matrix, tensor, list of tensors, or dict of them
         A batch of a sparse matrix is made dense, of a DataFrame becomes one matrix.
     y : ndarray of shape (n_rows,), int64
     dtype : torch.dtype
@@ -35,6 +35,8 @@ class BatchDataset(Dataset):
         return count_rows(self.X)
 
     def __getitem__(self, row):
+        if np.ndim(row):  # where the sampler makes batches
+            return self.take_batch(np.asarray(row))
         X, y = self.take_batch(np.array([row]))
         return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
 
@@ -118,6 +120,35 @@ def _is_float(values):
     return isinstance(values, torch.Tensor) and values.is_floating_point()
 
 
+class LabelledDataset(Dataset):
+    """Samples of a torch Dataset with other labels.
+
+    Parameters
+    ----------
+    X : Dataset
+        Map-style. Its samples are features, or pairs of them and a label, which is left out.
+    y : ndarray of shape (n_rows,), int64
+    """
+
+    def __init__(self, X, y):
+        self.X = X
+        self.y = y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        sample = self.X[row]
+        if not isinstance(sample, (tuple, list)):
+            return sample, self.y[row]
+        if len(sample) > 2:
+            raise ValueError(
+                f"A sample of the {type(self.X).__name__} that was passed as X has {len(sample)} parts; expected features, or a pair "
+                "of features and a label. Let it return a dict of the features that the module takes."
+            )
+        return sample[0], self.y[row]
+
+
 class SampleDataset(Dataset):
     """Objects, such as texts, and their labels, for a collate_fn to make batches of.
 
@@ -137,12 +168,16 @@ class SampleDataset(Dataset):
         return self.X[row], self.y[row]
 
 
-def make_batches(net, X, y):
+def make_batches(net, X, y=None):
     """Return a dataset for an initialized net, cast to the dtype of its parameters.
 
     Integer features become floating ones unless the module looks them up in an embedding. Samples that are no
     numbers, such as texts, are left to the net's collate_fn.
     """
+    if y is None:  # to predict; skorch gives a placeholder too
+        y = np.zeros(count_rows(X), dtype=np.int64)
+    if isinstance(X, list) and X and all(isinstance(row, torch.Tensor) for row in X) and len({row.shape for row in X}) == 1:
+        X = torch.stack(X)
     if len(getattr(X, "shape", ())) == 1 and hasattr(X, "to_numpy"):  # a Series
         X = X.to_numpy()
     if _is_samples(X):
