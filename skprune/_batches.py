@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 from scipy import sparse
-from torch.utils.data import Dataset
+from skorch.dataset import Dataset
 
 from skprune._rows import count_rows, is_table, take_rows
 
