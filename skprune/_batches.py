@@ -35,9 +35,9 @@ class BatchDataset(Dataset):
         return count_rows(self.X)
 
     def __getitem__(self, row):
+        X, y = self.take_batch(np.atleast_1d(row))
         if np.ndim(row):  # where the sampler makes batches
-            return self.take_batch(np.asarray(row))
-        X, y = self.take_batch(np.array([row]))
+            return X, y
         return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
 
     def take_batch(self, rows):
@@ -120,35 +120,6 @@ def _is_float(values):
     return isinstance(values, torch.Tensor) and values.is_floating_point()
 
 
-class LabelledDataset(Dataset):
-    """Samples of a torch Dataset with other labels.
-
-    Parameters
-    ----------
-    X : Dataset
-        Map-style. Its samples are features, or pairs of them and a label, which is left out.
-    y : ndarray of shape (n_rows,), int64
-    """
-
-    def __init__(self, X, y):
-        self.X = X
-        self.y = y
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, row):
-        sample = self.X[row]
-        if not isinstance(sample, (tuple, list)):
-            return sample, self.y[row]
-        if len(sample) > 2:
-            raise ValueError(
-                f"A sample of the {type(self.X).__name__} that was passed as X has {len(sample)} parts; expected features, or a pair "
-                "of features and a label. Let it return a dict of the features that the module takes."
-            )
-        return sample[0], self.y[row]
-
-
 class SampleDataset(Dataset):
     """Objects, such as texts, and their labels, for a collate_fn to make batches of.
 
@@ -166,6 +137,19 @@ class SampleDataset(Dataset):
         if isinstance(self.X, Mapping):
             return {key: values[row] for key, values in self.X.items()}, self.y[row]
         return self.X[row], self.y[row]
+
+
+class LabelledDataset(SampleDataset):
+    """Samples of a torch Dataset, features or pairs of them and a label, with other labels."""
+
+    def __getitem__(self, row):
+        X, *others = sample if isinstance(sample := self.X[row], (tuple, list)) else (sample,)
+        if len(others) > 1:
+            raise ValueError(
+                f"A sample of the {type(self.X).__name__} that was passed as X has {len(sample)} parts; expected features, or a pair "
+                "of features and a label. Let it return a dict of the features that the module takes."
+            )
+        return X, self.y[row]
 
 
 def make_batches(net, X, y=None):

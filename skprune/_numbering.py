@@ -1,7 +1,6 @@
 """The rows of a net's batches, by the order in which its iterator draws them."""
 
 from collections import deque
-from operator import length_hint
 
 import numpy as np
 import torch
@@ -21,19 +20,10 @@ def row_numbers_of(dataset):
 
 
 class DrawnRows:
-    """The rows that an iterator draws, in their order, until the batches come that it makes of them.
+    """The rows that an iterator draws from a map-style dataset, in their order, until their batches come.
 
-    An iterator and its collate_fn receive exactly what they would receive otherwise. If no code of the user's lies between
-    the draw and the batch, a batch has the rows that were drawn for it. Else its targets must be those of these rows,
-    and by the end of the epoch the targets must have both risen and fallen within a batch, so that a change of
-    order could be seen.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Map-style; may be a `Subset`.
-    y : array-like of shape (n_rows,), default=None
-        Targets of the whole dataset, where it has no attribute `y`.
+    Where code of the user's lies between draw and batch, the targets of a batch must be those of its rows; and by the end of
+    an epoch targets must have both risen and fallen within batches, so that a change of order would have been seen.
     """
 
     def __init__(self, dataset, y=None):
@@ -112,20 +102,9 @@ class DrawnRows:
 
 
 def follow(make_iterator, dataset, rows=None):
-    """Return the iterator that `make_iterator` makes of a dataset, and tell `rows` what it draws.
+    """Return the iterator that `make_iterator` makes of a dataset, and let it tell `rows`, if given, what it draws.
 
     A DataLoader without a collate_fn gets whole batches from a dataset that has them.
-
-    Parameters
-    ----------
-    make_iterator : callable
-    dataset : Dataset
-    rows : DrawnRows, default=None
-
-    Returns
-    -------
-    iterator : object
-        What `make_iterator` returned.
     """
     iterator = make_iterator(dataset)
     loader = getattr(iterator, "base_dataloader", iterator)  # where accelerate keeps the one that it iterates over
@@ -134,13 +113,7 @@ def follow(make_iterator, dataset, rows=None):
             return iterator
         rows.batches_as_drawn, rows.by = False, f"iterator {type(iterator).__name__}"
         return make_iterator(_Watched(dataset, rows))
-    if length_hint(loader, 1) == 0:
-        raise ValueError(
-            "The net's iterator makes no batch at all. With drop_last=True there must be at least batch_size rows: choose a "
-            "smaller batch_size, or leave drop_last out."
-        )
-    is_plain = type(loader).__iter__ is DataLoader.__iter__
-    collate = loader.collate_fn
+    is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
     # The attributes are fixed for others, since a loader would go on with what it made of them before.
     if collate is default_collate and loader.batch_sampler is not None and hasattr(whole_dataset(dataset), "take_batch"):
         object.__setattr__(loader, "dataset", _WholeBatches(dataset, row_numbers_of(dataset)))

@@ -114,7 +114,13 @@ class ForgettingRecorder(Callback):
         _restore(net, before)
         # With "epoch" too, since it takes whole batches of a dataset that has them.
         self.drawn_ = DrawnRows(dataset, self.y_)
-        return follow(partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None)
+        iterator = follow(partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None)
+        if length_hint(iterator, 1) == 0:
+            raise ValueError(
+                "The net's iterator_train makes no batch at all. With drop_last=True there must be at least batch_size rows: "
+                "choose a smaller batch_size, or leave drop_last out."
+            )
+        return iterator
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
@@ -235,7 +241,7 @@ def _hashable(data):
         return {key: _hashable(values) for key, values in data.items()}
     if isinstance(data, list):
         return [_hashable(value) for value in data]
-    return np.asarray(checkable(data)) if isinstance(data, torch.Tensor) else data
+    return np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data  # joblib knows these best
 
 
 def _evaluation_of(net, n_rows):
