@@ -146,7 +146,7 @@ class LabelledDataset(SampleDataset):
         X, *others = sample if isinstance(sample := self.X[row], (tuple, list)) else (sample,)
         if len(others) > 1:
             raise ValueError(
-                f"A sample of the {type(self.X).__name__} that was passed as X has {len(sample)} parts; expected features, or a pair "
+                f"A sample of the {type(self.X).__name__} passed as X has {len(sample)} parts; expected features, or a pair "
                 "of features and a label. Let it return a dict of the features that the module takes."
             )
         return X, self.y[row]
@@ -160,7 +160,12 @@ def make_batches(net, X, y=None):
     """
     if y is None:  # to predict; skorch gives a placeholder too
         y = np.zeros(count_rows(X), dtype=np.int64)
-    if isinstance(X, list) and X and all(isinstance(row, torch.Tensor) for row in X) and len({row.shape for row in X}) == 1:
+    if (
+        isinstance(X, list)
+        and X
+        and all(isinstance(row, torch.Tensor) for row in X)
+        and len({row.shape for row in X}) == 1
+    ):
         X = torch.stack(X)
     if len(getattr(X, "shape", ())) == 1 and hasattr(X, "to_numpy"):  # a Series
         X = X.to_numpy()

@@ -54,8 +54,8 @@ class DrawnRows:
             rows = np.concatenate([rows, self.drawn.popleft()])
         if len(rows) < len(y_true):
             raise ValueError(
-                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so that the "
-                "batch can't be matched to rows. It probably holds rows of its own, or repeats them. Let it index the dataset that "
+                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so "
+                "that they can't be matched. It probably holds rows of its own, or repeats them. Let it index the dataset that "
                 "it is given, dataset[i], once a row, or use a torch DataLoader with a sampler."
             )
         if len(rows) > len(y_true):
@@ -75,7 +75,7 @@ class DrawnRows:
         expected = self.y[rows]
         if expected.shape != y_true.shape or not (expected == y_true).all():
             raise ValueError(
-                f"The targets of a batch are not those of the {len(rows)} rows that were drawn for it: the net's {self.by} changes "
+                f"The targets of a batch are not those of the {len(rows)} rows drawn for it: the net's {self.by} changes "
                 f"targets, or the order of rows, or leaves rows out. Got {y_true[:5].tolist()}, expected "
                 f"{expected[:5].tolist()}, the first of them. Leave that to the dataset or to a sampler, or use "
                 "record='epoch' with an iterator_valid that keeps the order."
@@ -91,12 +91,12 @@ class DrawnRows:
         """Raise a ValueError if the batches of the epoch that ends can't be known to have been matched to their rows."""
         if self.drawn:
             raise ValueError(
-                f"The net's {self.by} drew {sum(map(len, self.drawn))} rows more than its batches have, so that it can't be known "
+                f"The net's {self.by} drew {sum(map(len, self.drawn))} rows more than its batches have, so it can't be known "
                 "which are which. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
             )
         if self.n_compared > 1 and not (self.rise and self.fall):
             raise ValueError(
-                f"Whether the net's {self.by} changes the order of rows can't be told: within every batch the targets are in order "
+                f"Whether the net's {self.by} changes the order of rows can't be told: within every batch targets are in order "
                 "already. Shuffle the rows, with iterator_train__shuffle=True, or pass them in another order."
             )
 
@@ -115,7 +115,11 @@ def follow(make_iterator, dataset, rows=None):
         return make_iterator(_Watched(dataset, rows))
     is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
     # The attributes are fixed for others, since a loader would go on with what it made of them before.
-    if collate is default_collate and loader.batch_sampler is not None and hasattr(whole_dataset(dataset), "take_batch"):
+    if (
+        collate is default_collate
+        and loader.batch_sampler is not None
+        and hasattr(whole_dataset(dataset), "take_batch")
+    ):
         object.__setattr__(loader, "dataset", _WholeBatches(dataset, row_numbers_of(dataset)))
         loader.collate_fn = _as_it_is
     if rows is not None:

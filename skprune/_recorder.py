@@ -99,7 +99,7 @@ class ForgettingRecorder(Callback):
         fingerprint = _fingerprint(X, y)
         if getattr(self, "fingerprint_", fingerprint) != fingerprint:
             raise ValueError(
-                f"The net is trained further, by partial_fit or warm_start=True, on {fingerprint[0]} rows, and was trained on other "
+                f"The net is trained further, by partial_fit or warm_start, on {fingerprint[0]} rows and was trained on other "
                 f"rows, {self.fingerprint_[0]}, before, to which the scores belong. Pass the same X and y in the same order, or "
                 "call net.initialize() to begin anew."
             )
@@ -114,7 +114,9 @@ class ForgettingRecorder(Callback):
         _restore(net, before)
         # With "epoch" too, since it takes whole batches of a dataset that has them.
         self.drawn_ = DrawnRows(dataset, self.y_)
-        iterator = follow(partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None)
+        iterator = follow(
+            partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
+        )
         if length_hint(iterator, 1) == 0:
             raise ValueError(
                 "The net's iterator_train makes no batch at all. With drop_last=True there must be at least batch_size rows: "
@@ -174,7 +176,9 @@ class ForgettingRecorder(Callback):
         dataset = Subset(whole_dataset(dataset_train), rows)
         drawn = DrawnRows(dataset, self.y_)
         iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
-        if not drawn.batches_as_drawn:  # others among them, in any order, show whether code of the user's changes the order
+        if (
+            not drawn.batches_as_drawn
+        ):  # others among them, in any order, show whether code of the user's changes the order
             others = row_numbers_of(dataset_train)
             rng = np.random.default_rng(0)
             rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
@@ -230,10 +234,10 @@ def _restore(net, get_iterator):
 
 def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
-    if isinstance(X, Dataset):  # what it gives may be random
+    if isinstance(X, Dataset) or is_table(X):  # what they give may be random
         return length_hint(X), joblib.hash(_hashable(y))
     some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
-    return count_rows(X), joblib.hash((_hashable(y), _hashable(X[some.tolist()] if is_table(X) else take_rows(X, some))))
+    return count_rows(X), joblib.hash((_hashable(y), _hashable(take_rows(X, some))))
 
 
 def _hashable(data):
@@ -241,7 +245,9 @@ def _hashable(data):
         return {key: _hashable(values) for key, values in data.items()}
     if isinstance(data, list):
         return [_hashable(value) for value in data]
-    return np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data  # joblib knows these best
+    return (
+        np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data
+    )  # joblib knows these best
 
 
 def _evaluation_of(net, n_rows):

@@ -67,7 +67,9 @@ def take_rows(X, rows):
         return X.tocsr()[rows].asformat(X.format)
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
-    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # a mapping with a shape, such as a SliceDict, is cut as a whole
+    if isinstance(X, Mapping) and not hasattr(
+        X, "shape"
+    ):  # a mapping with a shape, such as a SliceDict, is cut as a whole
         kept = {key: take_rows(values, rows) for key, values in X.items()}
         make: Callable = type(X)
         try:

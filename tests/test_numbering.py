@@ -1,6 +1,7 @@
 """Rows stay matched, or an error says why not, whatever the user's own code does between dataset and net."""
 
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def without_first(samples):
 class Counting:
     """A collate_fn that writes down what it gets."""
 
-    seen = []
+    seen: ClassVar = []
 
     def __call__(self, samples):
         assert type(samples) is list
@@ -189,11 +190,11 @@ def test_what_cannot_be_matched_is_refused(scripted, case, fit):
     X, y, net, _, _ = scripted
     params, message = REFUSED[case]
     net.set_params(train_split=None, **params)
+    model = ForgettingSelector(net)
+    if fit == "recorder":
+        model = net.set_params(callbacks=[Clock(), ForgettingRecorder()])
     with pytest.raises(ValueError, match=message):
-        if fit == "selector":
-            ForgettingSelector(net).fit(X, y)
-        else:
-            net.set_params(callbacks=[Clock(), ForgettingRecorder()]).fit(X, y)
+        model.fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,9 @@ def test_partial_fit_with_other_rows(scripted, convert):
     net.set_params(callbacks=[Clock(), recorder], train_split=None, max_epochs=3)
     net.partial_fit(convert(X), y)
     for other_X, other_y in ((X[:40], y[:40]), (X[::-1].copy(), y), (X, np.roll(y, 1))):
-        with pytest.raises(ValueError, match=rf"on {len(other_y)} rows, and was trained on other rows, 50, before.*initialize"):
+        with pytest.raises(
+            ValueError, match=rf"on {len(other_y)} rows and was trained on other rows, 50, before.*initialize"
+        ):
             net.partial_fit(convert(other_X), other_y)
     net.partial_fit(convert(X.copy()), y.copy())
     np.testing.assert_array_equal(recorder.scores_.events, events)

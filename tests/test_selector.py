@@ -604,7 +604,7 @@ def test_a_torch_dataset_takes_the_labels_of_y(scripted, make, record):
 
 def test_a_torch_dataset_that_cannot_be_used(scripted):
     X, y, net, _, _ = scripted
-    with pytest.raises(ValueError, match="sample of the Labelled .* has 3 parts"):
+    with pytest.raises(ValueError, match=r"sample of the Labelled .* has 3 parts"):
         ForgettingSelector(net).fit(Labelled(X, lambda x: (x, x, 0)), y)
     with pytest.raises(TypeError, match=r"built-in scoring net takes a matrix.*got a Labelled"):
         ForgettingSelector().fit(Labelled(X, lambda x: x), y)
