@@ -7,6 +7,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 from scipy import sparse
+from torch.utils.data import Dataset, Subset
 
 
 def count_rows(X):
@@ -14,7 +15,7 @@ def count_rows(X):
 
     Parameters
     ----------
-    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, or datasets.Dataset
+    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, datasets.Dataset or torch Dataset
         The values of a mapping have one entry a row each.
 
     Returns
@@ -60,11 +61,15 @@ def take_rows(X, rows):
     Returns
     -------
     X_kept : same type as `X`
-        A pandas object keeps its index, a sparse matrix its format.
+        A pandas object keeps its index, a sparse matrix its format. Of a torch Dataset it is a `Subset`.
     """
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
         return X.tocsr()[rows].asformat(X.format)
-    if isinstance(X, Mapping):
+    if isinstance(X, Dataset):
+        return Subset(X, rows.tolist())
+    if isinstance(X, Mapping) and not hasattr(
+        X, "shape"
+    ):  # a mapping with a shape, such as a SliceDict, is cut as a whole
         kept = {key: take_rows(values, rows) for key, values in X.items()}
         make: Callable = type(X)
         try:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_memory
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
-from skprune._batches import make_batches
+from skprune._batches import LabelledDataset, make_batches
 from skprune._memory import is_off, recall
 from skprune._recorder import ForgettingRecorder
 
@@ -117,7 +117,7 @@ def _train(net, X, y, record, seed, epochs_bar):
         raise ValueError(
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows; every row must be presented."
         )
-    if complete.n_epochs_ < net.max_epochs and not _stopped_early(net):
+    if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
         # skorch ends a training at Ctrl-C and says nothing.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     _tidy(net)
@@ -127,6 +127,7 @@ def _train(net, X, y, record, seed, epochs_bar):
 def _fit(net, X, y):
     """Fit the net; tell of what its module and criterion get and must give, if they fail."""
     n_classes = y.max() + 1
+    X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch takes the labels of a Dataset
     try:
         net.fit(X, y)
     except IndexError as error:
@@ -196,6 +197,7 @@ class _CompleteEpochs(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         self.n_epochs_ = 0
+        self.max_epochs_ = net.max_epochs  # skorch reads it once as well
 
     def on_epoch_end(self, net, **kwargs):
         self.n_epochs_ += 1

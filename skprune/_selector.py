@@ -12,6 +12,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
+from torch.utils.data import Dataset
 
 from skprune._batches import check_columns
 from skprune._checks import check_labels, check_rows, checkable, is_matrix
@@ -160,8 +161,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset} with n_samples rows
-            Training rows; whatever the scoring net takes, the columns of a Dataset as the values of a dict.
+        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset, torch Dataset} with \
+                n_samples rows
+            Training rows; whatever the scoring net takes, the columns of a `datasets.Dataset` as the values of a dict.
+            Labels in the samples of a torch Dataset give way to `y`, and its kept rows are a `Subset`.
             Floating features are cast to the net's dtype, and integer ones too unless the net looks them up in
             an embedding.
         y : array-like of shape (n_samples,)
@@ -333,7 +336,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_X(self, X, y, trains):
         check_rows(X, y)
         if self.estimator is None and trains:
-            if is_table(X) or (isinstance(X, Mapping) and not sparse.issparse(X)):
+            if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
                 raise TypeError(
                     f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
                     "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
