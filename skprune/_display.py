@@ -107,7 +107,10 @@ def pruning_curve(estimator, X, y, *, k=_K, strategies=_STRATEGIES, cv=None, sco
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
     with tempfile.TemporaryDirectory() as folder:
-        memory = estimator.get_params()[name].memory
+        selector = estimator.get_params()[name]
+        if selector.random_state is None:  # else every fit would train anew
+            estimator.set_params(**{f"{name}__random_state": np.random.randint(2**31)})
+        memory = selector.memory
         if memory is None or is_off(memory):
             estimator.set_params(**{f"{name}__memory": folder})
         scores = []

@@ -61,17 +61,18 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ``"batch"`` uses the predictions that training makes anyway, before each update, at no extra forward
         pass. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
     n_runs : int, default=1
-        Independent runs whose counts are summed; [1]_ uses 5.
+        Independent runs whose counts are summed; [1]_ uses 5. Each run initializes its weights anew. A `module` that is
+        an instance keeps the weights that it has, so that all runs start from them, with a warning.
     n_jobs : int, default=None
         Runs at the same time, through joblib and whatever backend it is set to.
     memory : joblib.Memory, str or path-like, default=None
-        Where scored runs are stored, under net, data, seed and `record`, so that no search over the parameters
-        that select rows trains twice. Without a `random_state` any stored run of the same net and data
-        serves. Classes and functions of a script or notebook count by their code, those of installed modules by
-        their names: empty the folder after changing such a module. Stored runs are pickles; use only folders
-        that you trust.
+        A folder in which trained runs are kept, so that no search over the parameters that select rows trains a run
+        twice. None keeps the last runs of this process, 16 MB at most; ``joblib.Memory(None)`` keeps none. A run is
+        found again by the net with its code, the data, the seed, `record` and the versions of the libraries. Code of
+        installed packages counts by their version. Where it is unsure whether a net is the same, it is trained again.
     random_state : int, RandomState instance or None, default=None
-        Seed of trainings and draws. With an int, a fit repeats bit for bit.
+        Seed of trainings and draws. With an int, a fit repeats bit for bit. With None every fit trains anew, whatever
+        `memory` is.
     verbose : int, default=0
         1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
         epoch, and the shares of rows that were ever forgotten, never learned, and suspects, whose mean margin is
@@ -97,7 +98,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Names of features, where `X` has them and all are strings.
     estimator_ : NeuralNetClassifier
         The trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
-        class numbers, positions in `classes_`. Not there after a fit with given scores.
+        class numbers, positions in `classes_`. Rebuilt of weights and history, without the state of its optimizer and
+        callbacks, where the run was not trained by this fit in this process. Not there after a fit with given scores.
     n_epochs_ : int
         Number of epochs of the last run. Not there after a fit with given scores.
 
@@ -366,7 +368,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             y,
             record=self.record,
             seeds=seeds,
-            any_seed=self.random_state is None,
+            recalls=self.random_state is not None,
             n_jobs=self.n_jobs,
             memory=self.memory,
             progress=self.verbose > 1,

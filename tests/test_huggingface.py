@@ -658,9 +658,9 @@ def test_runs_on_a_dataset_are_stored(tmp_path):
     reviews = make_reviews()
     fit = ForgettingSelector(make_encoder(max_epochs=2), memory=tmp_path, random_state=0).fit
     events = fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_
-    stored = set(tmp_path.rglob("output.pkl"))
+    stored = set(tmp_path.rglob("*.run"))
     np.testing.assert_array_equal(fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_, events)
-    assert set(tmp_path.rglob("output.pkl")) == stored
+    assert set(tmp_path.rglob("*.run")) == stored
     assert len(stored) == 1
 
 

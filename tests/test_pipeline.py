@@ -1,3 +1,4 @@
+import tempfile
 from typing import ClassVar
 
 import joblib
@@ -251,14 +252,27 @@ def test_other_methods(data):
     assert make_pipeline(Odd(), LocalOutlierFactor(5)).fit_predict(X, y).shape == (60,)
 
 
+class CountedOdd(BaseEstimator):
+    """Select every other row, and leave a file for each fit; a count in the class would make it another class."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def fit_resample(self, X, y):
+        tempfile.mkstemp(dir=self.folder)
+        self.sample_indices_ = np.arange(1, len(y), 2)
+        return X[1::2], y[1::2]
+
+
 def test_memory(data, tmp_path):
     X, y = data
-    Odd.n_fits = 0
-    pipe = Pipeline([("scale", StandardScaler()), ("odd", Odd()), ("clf", Remember())], memory=str(tmp_path))
+    (tmp_path / "fits").mkdir()
+    steps = [("scale", StandardScaler()), ("odd", CountedOdd(str(tmp_path / "fits"))), ("clf", Remember())]
+    pipe = Pipeline(steps, memory=str(tmp_path / "memory"))
     for _ in range(2):
         pipe.fit(X, y, clf__sample_weight=np.arange(120))
         np.testing.assert_array_equal(pipe["clf"].sample_weight_, np.arange(1, 120, 2))
-    assert Odd.n_fits == 1
+    assert len(list((tmp_path / "fits").iterdir())) == 1
     # The transformer in front is stored too.
     assert len(list(tmp_path.rglob("output.pkl"))) == 2
 
