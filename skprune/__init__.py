@@ -1,6 +1,7 @@
 """Prune training sets by what a neural net forgets while it learns them."""
 
-from skprune._display import ForgettingDisplay, PruningCurveDisplay, pruning_curve
+from skprune._curve import pruning_curve
+from skprune._display import ForgettingDisplay, PruningCurveDisplay
 from skprune._guard import PruningWarning
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
