@@ -1,6 +1,9 @@
 """How much can be dropped."""
 
+import numbers
+import re
 import tempfile
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -17,6 +20,159 @@ from skprune._selector import ForgettingSelector
 
 K = (0.1, 0.3, 0.5, 0.7, 0.9)
 STRATEGIES = ("most_forgotten", "coverage", "random")
+
+
+@dataclass(frozen=True)
+class fewest_rows:
+    """Choose the candidate of a search that keeps the fewest rows and scores nearly as well as the best.
+
+    Pass it to a search as `refit`, as in ``GridSearchCV(pipe, {"prune__k": [0.5, 0.3, 0.1]}, refit=fewest_rows())``.
+    The search must vary one parameter that is named ``k``, or whose name ends in ``__k``. Among the candidates whose
+    mean score is close enough to the best, the one with the smallest `k` is refitted. If several have that `k`, it is
+    the one with the best mean score.
+
+    Parameters
+    ----------
+    within : float or "1se", default=0.01
+        How far the mean score may lie below the best one: a number >= 0, in the unit of the score, or ``"1se"`` for
+        one standard error of the best mean score over the folds, after [1]_.
+    scoring : str, default="score"
+        Which score counts if the search computes several, by its name in `scoring` of the search.
+
+    See Also
+    --------
+    pruning_curve : Cross-validates several `k` and strategies, and applies the same rule.
+    sklearn.model_selection.GridSearchCV : Calls it.
+
+    Notes
+    -----
+    Candidates without a finite mean score, such as those that failed in a fold, are passed over. A `k` of 1.0 keeps
+    more than any other. Other shares and numbers of rows (0.3 and 500) can't be compared, as `cv_results_` doesn't say
+    how many rows there are; a search should use one kind.
+
+    As with any callable as `refit`, scikit-learn sets `best_index_`, `best_params_` and `best_estimator_`, but no
+    `best_score_`: it is ``search.cv_results_["mean_test_score"][search.best_index_]``. If the search computes several
+    scores, ``search.score`` doesn't know which of them to return; use ``search.best_estimator_.score``.
+
+    :class:`~sklearn.model_selection.HalvingGridSearchCV` and
+    :class:`~sklearn.model_selection.HalvingRandomSearchCV` ignore a callable `refit` and take the best score.
+    Call ``fewest_rows()(search.cv_results_)`` on their results instead: it compares the candidates of the last
+    iteration.
+
+    References
+    ----------
+    .. [1] L. Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skprune import ForgettingSelector, Pipeline, fewest_rows
+    >>> X, y = load_iris(return_X_y=True)
+    >>> prune = ForgettingSelector(strategy="random", random_state=0)
+    >>> pipe = Pipeline([("prune", prune), ("clf", LogisticRegression(max_iter=1000))])
+    >>> search = GridSearchCV(pipe, {"prune__k": [1.0, 0.4]}, refit=fewest_rows(within=0.05), cv=2).fit(X, y)
+    >>> search.best_params_
+    {'prune__k': 0.4}
+    """
+
+    within: float | str = 0.01
+    scoring: str = "score"
+
+    def __post_init__(self):
+        check_within(self.within)
+
+    def __call__(self, cv_results):
+        """Return the index of the chosen candidate.
+
+        Parameters
+        ----------
+        cv_results : dict
+            `cv_results_` of a search.
+
+        Returns
+        -------
+        index : int
+
+        Raises
+        ------
+        ValueError
+            If the results hold no score of that name, no finite one, not exactly one `k`, candidates without it, or
+            shares beside numbers of rows.
+        """
+        mean = self._mean_scores(cv_results)
+        candidates = np.flatnonzero(np.isfinite(mean))
+        if len(candidates) == 0:
+            raise ValueError(
+                "No candidate has a finite mean score, so none can be chosen. Set error_score='raise' in the search to see "
+                "what went wrong."
+            )
+        best = candidates[mean[candidates].argmax()]
+        allowed = self._standard_error(cv_results, best) if self.within == "1se" else self.within
+        gap = mean[best] - mean[candidates]
+        sizes = _sizes([cv_results["params"][index] for index in candidates])
+        # Means are rounded in their last digits: 0.95 is within 0.01 of 0.96.
+        close = gap <= allowed + 1e-12 * max(1, abs(mean[best]))
+        return int(min(zip(sizes[close], gap[close], candidates[close], strict=True))[-1])
+
+    def _mean_scores(self, cv_results):
+        name = f"mean_test_{self.scoring}"
+        if name not in cv_results:
+            found = [key.removeprefix("mean_test_") for key in cv_results if key.startswith("mean_test_")]
+            raise ValueError(
+                f"scoring={self.scoring!r} is not among the scores of the search: {', '.join(map(repr, found)) or 'none'}. "
+                f"Name one of them, as in fewest_rows(scoring={(found or ['accuracy'])[0]!r})."
+            )
+        mean = np.array(cv_results[name], dtype=np.float64)
+        if "iter" in cv_results:  # of a halving search, whose earlier iterations used fewer resources
+            iteration = np.asarray(cv_results["iter"])
+            mean[iteration < iteration.max()] = np.nan
+        return mean
+
+    def _standard_error(self, cv_results, index):
+        pattern = re.compile(rf"split\d+_test_{re.escape(self.scoring)}")
+        scores = [values[index] for key, values in cv_results.items() if pattern.fullmatch(key)]
+        if len(scores) < 2:
+            raise ValueError(f"within='1se' needs at least two folds; the search has {len(scores)}. Give a number.")
+        return np.std(scores, ddof=1) / np.sqrt(len(scores))
+
+
+def check_within(within):
+    """Raise a ValueError if `within` is neither a number >= 0 nor "1se"."""
+    is_number = isinstance(within, numbers.Real) and not isinstance(within, bool)
+    if not (within >= 0 if is_number else isinstance(within, str) and within == "1se"):
+        raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {within!r}.")
+
+
+def _sizes(params):
+    """Return what each candidate keeps, in order of size: a share or a number of rows, infinity for all rows."""
+    names = sorted({name for candidate in params for name in candidate if name.rpartition("__")[2] == "k"})
+    if len(names) != 1:
+        searched = sorted({name for candidate in params for name in candidate})
+        raise ValueError(
+            "The search must vary one parameter named 'k' or '<step>__k', the number or share of rows to keep. It varies "
+            f"{', '.join(searched)}, of which {', '.join(names) or 'none'} {'are' if len(names) > 1 else 'is'} named so."
+        )
+    (name,) = names
+    for candidate in params:
+        if name not in candidate:
+            raise ValueError(
+                f"The candidate {candidate} doesn't set {name}, so its number of rows is unknown. Set it in every grid of "
+                f"the list; {name!r}: [1.0] keeps all rows."
+            )
+    k = [candidate[name] for candidate in params]
+    numbers_of_rows = [size for size in k if isinstance(size, numbers.Integral)]
+    shares = [size for size in k if not isinstance(size, numbers.Integral) and size < 1]
+    if numbers_of_rows and shares:
+        raise ValueError(
+            f"{name} is a number of rows in some candidates ({numbers_of_rows[0]}) and a share in others ({shares[0]}), which "
+            "can't be compared without the number of training rows. Search over ints only or over floats only; 1.0 goes "
+            "with both."
+        )
+    return np.array(
+        [size if isinstance(size, numbers.Integral) or size < 1 else np.inf for size in k], dtype=np.float64
+    )
 
 
 def pruning_curve(estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scoring=None, n_jobs=None, verbose=0):

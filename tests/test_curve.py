@@ -1,17 +1,28 @@
 import os
+import pickle
 
 import joblib
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.pipeline
 from conftest import make_net
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what HalvingGridSearchCV needs
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    RandomizedSearchCV,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.preprocessing import StandardScaler
 from test_scoring import CountTrainings, n_trainings
 
-from skprune import ForgettingSelector, Pipeline, make_pipeline, pruning_curve
+from skprune import ForgettingSelector, Pipeline, fewest_rows, make_pipeline, pruning_curve
 
 
 @pytest.fixture
@@ -132,3 +143,160 @@ def test_a_bar_by_verbose(pipe, data, capsys):
     assert capsys.readouterr() == ("", "")
     pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
     assert "2/2" in capsys.readouterr().err
+
+
+def results(means, params, folds=None, scoring="score", **more):
+    """Return what fewest_rows reads of cv_results_."""
+    splits = {f"split{number}_test_{scoring}": np.array(fold) for number, fold in enumerate(folds or [])}
+    return {"params": params, f"mean_test_{scoring}": np.array(means), **splits, **more}
+
+
+def of_k(*sizes):
+    return [{"prune__k": size} for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("means", "params", "within", "chosen"),
+    [
+        ([0.97, 0.96, 0.95], of_k(0.9, 0.5, 0.1), 0.01, 1),
+        ([0.97, 0.96, 0.95], of_k(0.9, 0.5, 0.1), 0, 0),
+        ([0.97, 0.96, 0.95], of_k(0.9, 0.5, 0.1), 0.02, 2),
+        ([0.95, 0.96, 0.97], of_k(500, 20, 100), 0.01, 1),
+        # 1 is one row, 1.0 is all of them.
+        ([0.9, 0.9, 0.9], of_k(2, 1, 1.0), 0.01, 1),
+        ([0.9, 0.9, 0.9], of_k(1.0, 3000, 5000), 0.01, 1),
+        ([0.9, 0.9], of_k(np.float64(0.7), np.float32(0.2)), 0.01, 1),
+        ([0.9, 0.9], of_k(np.int64(7), np.int32(2)), 0.01, 1),
+        # Failed candidates are passed over, whatever they kept.
+        ([np.nan, 0.9, -np.inf], of_k(0.1, 0.5, 0.2), 1, 1),
+        # Among equal k the best score wins, then the first.
+        ([0.90, 0.905, 0.91], [{"k": 0.3, "C": 1}, {"k": 0.3, "C": 2}, {"k": 0.9, "C": 1}], 0.01, 1),
+        ([0.9, 0.9], [{"k": 0.3, "C": 1}, {"k": 0.3, "C": 2}], 0.01, 0),
+        # Neither is named k.
+        ([0.9, 0.9], [{"a__k": 0.3, "n_k": 1, "kk": 3}, {"a__k": 0.2, "n_k": 2, "kk": 1}], 0.01, 1),
+    ],
+)
+def test_the_fewest_rows_within(means, params, within, chosen):
+    index = fewest_rows(within)(results(means, params))
+    assert index == chosen
+    assert isinstance(index, int)
+
+
+@pytest.mark.parametrize(("best", "worse"), [(0.96, 0.95), (0.97, 0.96), (0.29, 0.28), (1.0, 0.99)])
+def test_rounding_of_means_excludes_none(best, worse):
+    assert fewest_rows(0.01)(results([best, worse], of_k(0.5, 0.1))) == 1
+    assert fewest_rows(0.01)(results([best, worse - 1e-6], of_k(0.5, 0.1))) == 0
+
+
+def test_one_standard_error():
+    # The best candidate scores 0.9, 1.0 and 0.8: its standard deviation is 0.1, its standard error 0.0577.
+    folds = [[0.9, 0.85, 0.84], [1.0, 0.85, 0.84], [0.8, 0.85, 0.84]]
+    for means, chosen in (([0.9, 0.85, 0.84], 1), ([0.9, 0.85, 0.843], 2)):
+        assert fewest_rows("1se")(results(means, of_k(0.9, 0.5, 0.1), folds)) == chosen
+    # The folds of another metric, and of training rows, are not counted.
+    more = {"split0_test_score_of_another": np.zeros(3), "split0_train_score": np.zeros(3)}
+    assert fewest_rows("1se")(results([0.9, 0.85, 0.84], of_k(0.9, 0.5, 0.1), folds, **more)) == 1
+    with pytest.raises(ValueError, match=r"needs at least two folds; the search has 1\."):
+        fewest_rows("1se")(results([0.9, 0.85], of_k(0.9, 0.5), folds[:1]))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ([{"clf__C": 1}, {"clf__C": 2}], r"It varies clf__C, of which none is named so"),
+        ([{"a__k": 1, "b__k": 5, "C": 1}] * 2, r"It varies C, a__k, b__k, of which a__k, b__k are named so"),
+        ([{"k": 0.3}, {"C": 1}], r"candidate \{'C': 1\} doesn't set k.*'k': \[1\.0\] keeps all rows"),
+        (of_k(0.3, 20), r"prune__k is a number of rows in some candidates \(20\) and a share in others \(0\.3\)"),
+    ],
+)
+def test_searches_whose_rows_cannot_be_compared(params, message):
+    with pytest.raises(ValueError, match=message):
+        fewest_rows()(results([0.9, 0.9], params))
+
+
+def test_scores_that_are_not_there():
+    with pytest.raises(ValueError, match="No candidate has a finite mean score"):
+        fewest_rows()(results([np.nan, np.nan], of_k(0.3, 0.1)))
+    with pytest.raises(ValueError, match=r"'score' is not among the scores of the search: 'recall'.*scoring='recall'"):
+        fewest_rows()(results([0.9, 0.9], of_k(0.3, 0.1), scoring="recall"))
+
+
+@pytest.mark.parametrize("within", [-0.1, "2se", None, np.nan, True])
+def test_within_out_of_range(within):
+    with pytest.raises(ValueError, match=r"within must be a number >= 0 or '1se'"):
+        fewest_rows(within)
+
+
+@pytest.fixture
+def quick():
+    return Pipeline([("prune", ForgettingSelector(strategy="random", random_state=0)), ("clf", LogisticRegression())])
+
+
+def fitted(search, data):
+    """Return the search, fitted with scores from elsewhere, so that it trains no net."""
+    return search.fit(*data, prune__forgetting_scores=np.arange(len(data[1])))
+
+
+@pytest.mark.parametrize("k", [[1.0, 0.6, 0.05], [80, 50, 4, 1.0]], ids=["shares", "numbers"])
+@pytest.mark.parametrize("within", [0.02, "1se"])
+def test_a_search_refits_the_fewest_rows(quick, data, k, within):
+    search = fitted(GridSearchCV(quick, {"prune__k": k, "clf__C": [0.1, 1]}, refit=fewest_rows(within), cv=4), data)
+    table = search.cv_results_
+    mean = table["mean_test_score"]
+    folds = np.array([table[f"split{number}_test_score"][mean.argmax()] for number in range(4)])
+    limit = mean.max() - (scipy.stats.sem(folds) if within == "1se" else within)
+    sizes = [120 if params["prune__k"] == 1.0 else params["prune__k"] for params in table["params"]]
+    smallest = min(size for size, score in zip(sizes, mean, strict=True) if score >= limit)
+    assert sizes[search.best_index_] == smallest < max(sizes)
+    assert search.best_estimator_["prune"].k == search.best_params_["prune__k"]
+
+
+def test_a_metric_named_among_several(quick, data):
+    scoring = {"loss": "neg_log_loss", "accuracy": "accuracy"}
+    grid = {"prune__k": [1.0, 0.6, 0.3]}
+    for name, within, chosen in (("accuracy", 0.02, 1), ("accuracy", 1, 2), ("loss", 0, 0)):
+        refit = fewest_rows(within, scoring=name)
+        search = fitted(GridSearchCV(quick, grid, scoring=scoring, refit=refit, cv=3), data)
+        assert search.best_index_ == chosen
+    with pytest.raises(ValueError, match=r"'score' is not among the scores of the search: 'loss', 'accuracy'"):
+        fitted(GridSearchCV(quick, grid, scoring=scoring, refit=fewest_rows(), cv=3), data)
+
+
+def test_lists_of_grids_and_random_searches(quick, data):
+    grids = [{"prune__k": [1.0, 0.7]}, {"prune__k": [0.5], "prune__strategy": ["random", "least_forgotten"]}]
+    search = fitted(GridSearchCV(quick, grids, refit=fewest_rows(1), cv=2), data)
+    assert search.best_params_["prune__k"] == 0.5
+    choices = {"prune__k": scipy.stats.randint(10, 50), "clf__C": [1, 10]}
+    search = RandomizedSearchCV(quick, choices, n_iter=6, refit=fewest_rows(1), cv=2, random_state=0)
+    assert fitted(search, data).best_params_["prune__k"] == min(search.cv_results_["param_prune__k"])
+
+
+def test_a_candidate_that_fails_is_passed_over(quick, data):
+    search = GridSearchCV(quick, {"prune__k": [0.5, 1, 0.7]}, refit=fewest_rows(1), cv=2)
+    # One row has one class.
+    failed = pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 6")
+    with failed, pytest.warns(UserWarning, match="test scores are non-finite"):
+        assert fitted(search, data).best_params_ == {"prune__k": 0.5}
+
+
+def test_halving_searches(quick, data):
+    search = HalvingGridSearchCV(
+        quick, {"prune__k": [0.9, 0.5, 0.3]}, factor=2, cv=2, refit=fewest_rows(1), random_state=0
+    )
+    table = fitted(search, data).cv_results_
+    last = np.flatnonzero(table["iter"] == max(table["iter"]))
+    assert fewest_rows(1)(table) == min(last, key=lambda index: table["params"][index]["prune__k"])
+    # scikit-learn ignores the callable; where it no longer does, the Notes of fewest_rows change.
+    assert search.best_index_ == max(last, key=lambda index: table["mean_test_score"][index])
+
+
+def test_copies_and_nested_searches(quick, data):
+    rule = fewest_rows("1se", scoring="recall")
+    assert repr(rule) == "fewest_rows(within='1se', scoring='recall')"
+    assert pickle.loads(pickle.dumps(rule)) == clone(rule, safe=False) == rule != fewest_rows("1se")
+    search = GridSearchCV(quick, {"prune__k": [0.9, 0.5]}, refit=fewest_rows(1), cv=2)
+    assert "refit=fewest_rows(within=1, scoring='score')" in repr(search)
+    params = {"prune__forgetting_scores": np.arange(120)}
+    nested = cross_validate(search, *data, cv=3, params=params, return_estimator=True)
+    assert [inner.best_params_["prune__k"] for inner in nested["estimator"]] == [0.5] * 3
+    assert pickle.loads(pickle.dumps(nested["estimator"][0])).refit == fewest_rows(1)
