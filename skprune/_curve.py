@@ -3,16 +3,25 @@
 import numbers
 import re
 import tempfile
+import threading
+import traceback
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import sklearn.pipeline
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.utils import Bunch
+from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
+from skprune._guard import PruningWarning
 from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import check_selection, count_kept
@@ -54,10 +63,8 @@ class fewest_rows:
     `best_score_`: it is ``search.cv_results_["mean_test_score"][search.best_index_]``. If the search computes several
     scores, ``search.score`` doesn't know which of them to return; use ``search.best_estimator_.score``.
 
-    :class:`~sklearn.model_selection.HalvingGridSearchCV` and
-    :class:`~sklearn.model_selection.HalvingRandomSearchCV` ignore a callable `refit` and take the best score.
-    Call ``fewest_rows()(search.cv_results_)`` on their results instead: it compares the candidates of the last
-    iteration.
+    :class:`~sklearn.model_selection.HalvingGridSearchCV` ignores a callable `refit` and takes the best score. Call
+    ``fewest_rows()(search.cv_results_)`` afterwards: it compares the candidates of the last iteration.
 
     References
     ----------
@@ -81,7 +88,9 @@ class fewest_rows:
     scoring: str = "score"
 
     def __post_init__(self):
-        check_within(self.within)
+        valid = self.within >= 0 if isinstance(self.within, numbers.Real) else self.within in ("1se",)
+        if not valid or isinstance(self.within, bool):
+            raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {self.within!r}.")
 
     def __call__(self, cv_results):
         """Return the index of the chosen candidate.
@@ -104,10 +113,7 @@ class fewest_rows:
         mean = self._mean_scores(cv_results)
         candidates = np.flatnonzero(np.isfinite(mean))
         if len(candidates) == 0:
-            raise ValueError(
-                "No candidate has a finite mean score, so none can be chosen. Set error_score='raise' in the search to see "
-                "what went wrong."
-            )
+            raise ValueError("No candidate has a finite mean score. Set error_score='raise' in the search to see why.")
         best = candidates[mean[candidates].argmax()]
         allowed = self._standard_error(cv_results, best) if self.within == "1se" else self.within
         gap = mean[best] - mean[candidates]
@@ -126,8 +132,7 @@ class fewest_rows:
             )
         mean = np.array(cv_results[name], dtype=np.float64)
         if "iter" in cv_results:  # of a halving search, whose earlier iterations used fewer resources
-            iteration = np.asarray(cv_results["iter"])
-            mean[iteration < iteration.max()] = np.nan
+            mean[np.array(cv_results["iter"]) < max(cv_results["iter"])] = np.nan
         return mean
 
     def _standard_error(self, cv_results, index):
@@ -136,13 +141,6 @@ class fewest_rows:
         if len(scores) < 2:
             raise ValueError(f"within='1se' needs at least two folds; the search has {len(scores)}. Give a number.")
         return np.std(scores, ddof=1) / np.sqrt(len(scores))
-
-
-def check_within(within):
-    """Raise a ValueError if `within` is neither a number >= 0 nor "1se"."""
-    is_number = isinstance(within, numbers.Real) and not isinstance(within, bool)
-    if not (within >= 0 if is_number else isinstance(within, str) and within == "1se"):
-        raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {within!r}.")
 
 
 def _sizes(params):
@@ -161,21 +159,20 @@ def _sizes(params):
                 f"The candidate {candidate} doesn't set {name}, so its number of rows is unknown. Set it in every grid of "
                 f"the list; {name!r}: [1.0] keeps all rows."
             )
-    k = [candidate[name] for candidate in params]
-    numbers_of_rows = [size for size in k if isinstance(size, numbers.Integral)]
-    shares = [size for size in k if not isinstance(size, numbers.Integral) and size < 1]
-    if numbers_of_rows and shares:
+    n_rows = [candidate[name] for candidate in params if isinstance(candidate[name], numbers.Integral)]
+    shares = [candidate[name] for candidate in params if not isinstance(candidate[name], numbers.Integral)]
+    if n_rows and min(shares, default=1) < 1:
         raise ValueError(
-            f"{name} is a number of rows in some candidates ({numbers_of_rows[0]}) and a share in others ({shares[0]}), which "
-            "can't be compared without the number of training rows. Search over ints only or over floats only; 1.0 goes "
-            "with both."
+            f"{name} is a number of rows in some candidates ({n_rows[0]}) and a share in others ({min(shares)}), which can't "
+            "be compared without the number of training rows. Search over ints or over floats; 1.0 goes with both."
         )
-    return np.array(
-        [size if isinstance(size, numbers.Integral) or size < 1 else np.inf for size in k], dtype=np.float64
-    )
+    k = np.array([candidate[name] for candidate in params], dtype=np.float64)
+    return np.where([isinstance(candidate[name], numbers.Integral) for candidate in params] | (k < 1), k, np.inf)
 
 
-def pruning_curve(estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scoring=None, n_jobs=None, verbose=0):
+def pruning_curve(
+    estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scoring=None, within=0.01, n_jobs=None, verbose=0
+):
     """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
 
     The curve by which [1]_ shows that forgotten rows are those that matter.
@@ -201,6 +198,8 @@ def pruning_curve(estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scori
         splitter by groups pass its splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
     scoring : str or callable, default=None
         As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
+    within : float or "1se", default=0.01
+        How far the mean score of the fewest rows may lie below the best one, as in :class:`fewest_rows`.
     n_jobs : int, default=None
         Folds that are fitted at the same time, through joblib.
     verbose : int, default=0
@@ -216,20 +215,31 @@ def pruning_curve(estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scori
         shares : ndarray of shape (n_k,), float64
             Shares of the training rows kept.
         scores : ndarray of shape (n_strategies, n_k, n_folds), float64
-            Scores on test rows.
+            Scores on test rows; nan where a fit failed.
         full_scores : ndarray of shape (n_folds,), float64
             Scores on test rows where all training rows are kept.
+        fewest_rows : :class:`~sklearn.utils.Bunch` or None
+            How much is enough: `strategy`, `k`, `share` and mean `score` of what keeps the fewest rows among all whose
+            mean score is close enough to the best, all rows included. If it is all rows, `strategy` is None and `k` is
+            1.0. None if no mean score is finite.
 
     Raises
     ------
     ValueError
-        If a `k` or a strategy is out of its range, or `estimator` holds several selectors.
+        If a parameter is out of its range, `estimator` holds several selectors, or all fits failed.
     TypeError
         If `estimator` is a selector alone, or a Pipeline of another library with a selector in it.
+
+    Warns
+    -----
+    PruningWarning, FitFailedWarning
+        Once, if selections were warned of or fits failed: for which strategies and `k`, and in how many folds. Fits in
+        threads other than the main one show their PruningWarnings one by one.
 
     See Also
     --------
     PruningCurveDisplay : Draws the curve.
+    fewest_rows : Applies the rule of `within` to a search.
     sklearn.model_selection.validation_curve : The same over any parameter of any estimator.
 
     Notes
@@ -251,29 +261,109 @@ def pruning_curve(estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scori
     >>> X, y = load_iris(return_X_y=True)
     >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
     >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
-    >>> curve.shares
-    array([0.3, 0.6])
     >>> curve.scores.shape
     (2, 2, 3)
+    >>> curve.fewest_rows.k
+    0.6
     """
     _check_candidates(k, strategies)
+    choose = fewest_rows(within)
     estimator, name = _with_selector(estimator)
+    check_scoring(estimator, scoring)
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    if within == "1se" and len(splits) < 2:
+        raise ValueError("within='1se' needs at least two folds; cv gives 1. Give a number.")
     candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
     with tempfile.TemporaryDirectory() as folder:
         memory = estimator.get_params()[name].memory
         if memory is None or is_off(memory):
             estimator.set_params(**{f"{name}__memory": folder})
-        scores = []
+        outcomes = []
         for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
             pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
-            scores.append(cross_val_score(pruning, X, y, cv=splits, scoring=scoring, n_jobs=n_jobs))
+            folds = (delayed(_score_fold)(pruning, X, y, split, scoring) for split in splits)
+            outcomes.append(Parallel(n_jobs)(folds))
+    _warn_once(candidates, outcomes)
+    scores = np.array([[fold.score for fold in folds] for folds in outcomes])
+    n_train = [len(train) for train, _ in splits]
+    shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
     return Bunch(
         strategies=[_name(strategy) for strategy in strategies],
-        shares=np.array([np.mean([count_kept(size, len(train)) / len(train) for train, _ in splits]) for size in k]),
-        scores=np.reshape(scores[1:], (len(strategies), len(k), len(splits))),
+        shares=np.array(shares),
+        scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
         full_scores=scores[0],
+        fewest_rows=_place(choose, candidates, [1.0, *shares * len(strategies)], scores),
     )
+
+
+class _Fold(NamedTuple):
+    """What became of a fit: its score, the PruningWarnings that it gave, and its traceback if it failed."""
+
+    score: float
+    warned: list[str]
+    failure: str | None
+
+
+def _score_fold(estimator, X, y, split, scoring):
+    """Fit on one fold and score; never fail."""
+    # Threads share their filters of warnings, which must hence be changed by the main one alone.
+    collect = threading.current_thread() is threading.main_thread()
+    score, failure = np.nan, None
+    with warnings.catch_warnings(record=True) if collect else nullcontext([]) as caught:
+        if collect:
+            warnings.simplefilter("always", PruningWarning)
+        try:
+            (score,) = cross_val_score(estimator, X, y, cv=[split], scoring=scoring, error_score="raise")
+        except Exception:
+            failure = traceback.format_exc()
+    warned = []
+    for warning in caught:
+        if issubclass(warning.category, PruningWarning):
+            warned.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return _Fold(score, warned, failure)
+
+
+def _warn_once(candidates, outcomes):
+    """Sum up the failures and warnings of all fits; raise a ValueError if all failed."""
+    n_fits = len(outcomes) * len(outcomes[0])
+    where, failures = _gather(candidates, [[fold.failure for fold in folds] for folds in outcomes])
+    if len(failures) == n_fits:
+        raise ValueError(f"All {n_fits} fits failed. The first one:\n{failures[0]}")
+    if failures:
+        message = (
+            f"{len(failures)} of {n_fits} fits failed, so their scores are nan: {where}. The first:\n{failures[0]}"
+        )
+        warnings.warn(message, FitFailedWarning, stacklevel=3)
+    where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
+    if warned:
+        # One message of each kind: they differ in their numbers.
+        kinds = {re.sub(r"\d+", "", message): message for messages in warned for message in messages}
+        message = f"{len(warned)} of {n_fits} fits were warned of: {where}. For example: {' '.join(kinds.values())}"
+        warnings.warn(message, PruningWarning, stacklevel=3)
+
+
+def _gather(candidates, happened):
+    """Return which candidates something happened to, in how many folds, and all that happened."""
+    where = []
+    for candidate, folds in zip(candidates, happened, strict=True):
+        if any(folds):
+            name = f"{_name(candidate['strategy'])}, k={candidate['k']}" if "strategy" in candidate else "all rows"
+            where.append(f"{name} ({sum(map(bool, folds))} of {len(folds)} folds)")
+    return "; ".join(where), [what for folds in happened for what in folds if what]
+
+
+def _place(choose, candidates, shares, scores):
+    """Return the candidate that `choose` names, or None if none has a finite mean score."""
+    mean = scores.mean(1)
+    if not np.isfinite(mean).any():
+        return None
+    splits = {f"split{number}_test_score": fold for number, fold in enumerate(scores.T)}
+    index = choose({"params": [{"k": share} for share in shares], "mean_test_score": mean, **splits})
+    chosen = candidates[index]
+    strategy = _name(chosen["strategy"]) if "strategy" in chosen else None
+    return Bunch(strategy=strategy, k=chosen["k"], share=float(shares[index]), score=float(mean[index]))
 
 
 def _check_candidates(k, strategies):
@@ -296,9 +386,7 @@ def _with_selector(estimator):
     if not names:
         return make_pipeline(ForgettingSelector(), estimator), ForgettingSelector.__name__.lower()
     if len(names) > 1:
-        raise ValueError(
-            f"estimator must hold one ForgettingSelector, whose k is varied; got several: {', '.join(names)}."
-        )
+        raise ValueError(f"estimator must hold a single ForgettingSelector; got several: {', '.join(names)}.")
     holder = estimator.get_params().get(names[0].rpartition("__")[0], estimator)
     if isinstance(holder, sklearn.pipeline.Pipeline) and not isinstance(holder, Pipeline):
         raise TypeError(

@@ -7,7 +7,14 @@ import numpy as np
 from skprune._curve import STRATEGIES, K, pruning_curve
 from skprune._selection import check_choice
 
-_MARKERS = "os^Dv"  # tell the lines apart where they are printed in grey
+# Colour and marker of each strategy, the same in all figures, told apart by colour-blind readers and in grey.
+_STYLES = {
+    "coverage": ("#0072B2", "D"),
+    "most_forgotten": ("#D55E00", "o"),
+    "least_forgotten": ("#999999", "s"),
+    "random": ("#009E73", "^"),
+}
+_OTHER_STYLES = (("#CC79A7", "v"), ("#E69F00", "P"), ("#56B4E9", "X"))
 _MAX_BARS = 60
 
 
@@ -27,6 +34,8 @@ class PruningCurveDisplay:
         Scores on test rows.
     full_scores : ndarray of shape (n_folds,), float64
         Scores on test rows where all training rows are kept.
+    fewest_rows : :class:`~sklearn.utils.Bunch`, default=None
+        The place that is marked, with `share` and `score`; None marks none.
     score_name : str, default=None
         Label of the y-axis; None takes "Score".
 
@@ -42,6 +51,8 @@ class PruningCurveDisplay:
         A standard deviation over folds to both sides, one area for each strategy.
     full_line_ : matplotlib Line2D
         The mean score with all rows.
+    fewest_rows_mark_ : matplotlib Line2D or None
+        The mark of the fewest rows whose mean score is close to the best.
 
     See Also
     --------
@@ -62,11 +73,12 @@ class PruningCurveDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, strategies, shares, scores, full_scores, score_name=None):
+    def __init__(self, *, strategies, shares, scores, full_scores, fewest_rows=None, score_name=None):
         self.strategies = strategies
         self.shares = shares
         self.scores = scores
         self.full_scores = full_scores
+        self.fewest_rows = fewest_rows
         self.score_name = score_name
 
     @classmethod
@@ -80,6 +92,7 @@ class PruningCurveDisplay:
         strategies=STRATEGIES,
         cv=None,
         scoring=None,
+        within=0.01,
         n_jobs=None,
         verbose=0,
         ax=None,
@@ -91,7 +104,7 @@ class PruningCurveDisplay:
 
         Parameters
         ----------
-        estimator, X, y, k, strategies, cv, scoring, n_jobs, verbose : as in :func:`pruning_curve`
+        estimator, X, y, k, strategies, cv, scoring, within, n_jobs, verbose : as in :func:`pruning_curve`
         ax, line_kw, fill_between_kw : as in :meth:`plot`
         score_name : str, default=None
             Label of the y-axis; None makes it of `scoring`.
@@ -101,9 +114,8 @@ class PruningCurveDisplay:
         display : PruningCurveDisplay
         """
         _import_pyplot()  # says what is missing before anything is trained
-        curve = pruning_curve(
-            estimator, X, y, k=k, strategies=strategies, cv=cv, scoring=scoring, n_jobs=n_jobs, verbose=verbose
-        )
+        search = {"k": k, "strategies": strategies, "cv": cv, "scoring": scoring, "within": within}
+        curve = pruning_curve(estimator, X, y, **search, n_jobs=n_jobs, verbose=verbose)
         if score_name is None and isinstance(scoring, str):
             score_name = scoring.replace("neg_", "negative ").replace("_", " ").capitalize()
         display = cls(**curve, score_name=score_name)
@@ -131,16 +143,24 @@ class PruningCurveDisplay:
         order = np.argsort(self.shares)
         shares = np.asarray(self.shares)[order]
         self.lines_, self.fill_between_ = [], []
-        for strategy, scores, marker in zip(self.strategies, np.asarray(self.scores), cycle(_MARKERS), strict=False):
+        others = cycle(_OTHER_STYLES)
+        for strategy, scores in zip(self.strategies, np.asarray(self.scores), strict=True):
+            color, marker = _STYLES[strategy] if strategy in _STYLES else next(others)
             mean, spread = scores[order].mean(1), scores[order].std(1)
-            style = {"label": strategy.replace("_", " "), "marker": marker, "markersize": 5} | (line_kw or {})
-            (line,) = self.ax_.plot(shares, mean, **style)
+            style = {"label": strategy.replace("_", " "), "color": color, "marker": marker, "markersize": 5}
+            (line,) = self.ax_.plot(shares, mean, **(style | (line_kw or {})))
             style = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0} | (fill_between_kw or {})
             self.lines_.append(line)
             self.fill_between_.append(self.ax_.fill_between(shares, mean - spread, mean + spread, **style))
         self.full_line_ = self.ax_.axhline(
             np.mean(self.full_scores), color="black", linestyle="--", linewidth=1, label="all rows"
         )
+        self.fewest_rows_mark_ = None
+        if self.fewest_rows is not None:
+            label = f"fewest rows: {self.fewest_rows['share']:.0%}"
+            ring = {"marker": "o", "markersize": 13, "fillstyle": "none", "markeredgewidth": 1.5, "linestyle": "none"}
+            place = [self.fewest_rows["share"]], [self.fewest_rows["score"]]
+            (self.fewest_rows_mark_,) = self.ax_.plot(*place, color="black", label=label, **ring)
         self.ax_.xaxis.set_major_formatter("{x:.0%}")
         self.ax_.set(xlabel="Share of training rows kept", ylabel=score_name or self.score_name or "Score")
         self.ax_.legend()

@@ -8,7 +8,7 @@ import scipy.stats
 import sklearn.pipeline
 from conftest import make_net
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what HalvingGridSearchCV needs
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -22,7 +22,7 @@ from sklearn.model_selection import (
 from sklearn.preprocessing import StandardScaler
 from test_scoring import CountTrainings, n_trainings
 
-from skprune import ForgettingSelector, Pipeline, fewest_rows, make_pipeline, pruning_curve
+from skprune import ForgettingSelector, Pipeline, PruningWarning, fewest_rows, make_pipeline, pruning_curve
 
 
 @pytest.fixture
@@ -41,6 +41,18 @@ def pipe(folder):
             ("clf", LogisticRegression()),
         ]
     )
+
+
+class GivenScores(ForgettingSelector):
+    """Trains no net: rows are forgotten as often as their number says."""
+
+    def fit(self, X, y=None, forgetting_scores=None):
+        return super().fit(X, y, forgetting_scores=np.zeros(len(y)))
+
+
+@pytest.fixture
+def quick_curve():
+    return Pipeline([("prune", GivenScores(random_state=0)), ("clf", LogisticRegression())])
 
 
 def reverse(scores, n_keep, rng):
@@ -143,6 +155,102 @@ def test_a_bar_by_verbose(pipe, data, capsys):
     assert capsys.readouterr() == ("", "")
     pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
     assert "2/2" in capsys.readouterr().err
+
+
+def fails(scores, n_keep, rng):
+    raise RuntimeError("no rows today")
+
+
+def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, data):
+    with pytest.warns(FitFailedWarning) as caught:
+        curve = pruning_curve(quick_curve, *data, k=[0.3, 0.6], strategies=["random", fails], cv=3)
+    (warning,) = caught
+    assert (
+        "6 of 15 fits failed, so their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
+        in str(warning.message)
+    )
+    assert "RuntimeError: no rows today" in str(warning.message)
+    assert warning.filename == __file__
+    assert np.isnan(curve.scores[1]).all()
+    assert np.isfinite(curve.scores[0]).all()
+    np.testing.assert_array_equal(curve.full_scores, cross_val_score(LogisticRegression(), *data, cv=3))
+    assert curve.fewest_rows.strategy != "fails"
+
+
+def test_a_candidate_that_fails_in_one_fold(quick_curve, data):
+    X, y = data
+    of_one_class, other = np.flatnonzero(y == 0)[:10], np.arange(60, 120)
+    cv = [(of_one_class, other), (np.arange(60), other)]
+    with pytest.warns(
+        FitFailedWarning, match=r"2 of 4 fits failed, .*: all rows \(1 of 2 folds\); random, k=0.5 \(1 of 2 folds\)"
+    ):
+        curve = pruning_curve(quick_curve, X, y, k=[0.5], strategies=["random"], cv=cv)
+    np.testing.assert_array_equal(np.isnan(curve.full_scores), [True, False])
+    assert curve.fewest_rows is None
+
+
+def test_all_fits_fail(quick_curve, data):
+    quick_curve.set_params(clf__C=-1)
+    with pytest.raises(ValueError, match=r"(?s)All 4 fits failed\. The first one:.*'C' parameter"):
+        pruning_curve(quick_curve, *data, k=[0.5], strategies=["random"], cv=2)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_warnings_are_summed_up_in_one(quick_curve, data, n_jobs):
+    with pytest.warns(PruningWarning) as caught:
+        pruning_curve(quick_curve, *data, k=[0.3, 70, 90], strategies=["random", reverse], cv=2, n_jobs=n_jobs)
+    (warning,) = caught
+    assert str(warning.message) == (
+        "8 of 14 fits were warned of: random, k=70 (2 of 2 folds); random, k=90 (2 of 2 folds); "
+        "reverse, k=70 (2 of 2 folds); reverse, k=90 (2 of 2 folds). For example: k=90 is greater than n_samples=60: "
+        "all rows are kept. A float, such as k=0.5, keeps a share."
+    )
+    assert warning.filename == __file__
+
+
+def test_every_kind_of_warning_is_told_once(quick_curve, data):
+    with pytest.warns(PruningWarning) as caught:
+        pruning_curve(quick_curve, *data, k=[0.3, 90], strategies=["most_forgotten"], cv=2)
+    (warning,) = caught
+    assert str(warning.message).count("The scores carry no information") == 1
+    assert str(warning.message).count("is greater than n_samples=60") == 1
+
+
+def test_other_warnings_are_given_as_they_are(quick_curve, data):
+    quick_curve.set_params(clf__max_iter=1)
+    with pytest.warns(ConvergenceWarning) as caught:
+        pruning_curve(quick_curve, *data, k=[0.3], strategies=["random"], cv=2)
+    assert {warning.category for warning in caught} == {ConvergenceWarning}
+
+
+def test_threads_give_their_warnings_one_by_one(quick_curve, data):
+    with joblib.parallel_config("threading"), pytest.warns(PruningWarning, match="^k=90 is greater") as caught:
+        pruning_curve(quick_curve, *data, k=[90], strategies=["random"], cv=3, n_jobs=3)
+    assert len(caught) >= 3
+
+
+@pytest.mark.parametrize("within", [0, 0.05, 10, "1se"])
+def test_the_place_of_the_fewest_rows(quick_curve, data, within):
+    k = [0.5, 10, 0.2]
+    curve = pruning_curve(quick_curve, *data, k=k, strategies=["random", reverse], cv=3, within=within)
+    candidates = [(1.0, None, 1.0, curve.full_scores)]
+    for strategy, rows in zip(curve.strategies, curve.scores, strict=True):
+        candidates += [(share, strategy, *rest) for share, *rest in zip(curve.shares, k, rows, strict=True)]
+    best = max(candidates, key=lambda candidate: candidate[3].mean())[3]
+    limit = best.mean() - (scipy.stats.sem(best) if within == "1se" else within)
+    close = [candidate for candidate in candidates if candidate[3].mean() >= limit - 1e-9]
+    share, strategy, size, scores = min(close, key=lambda candidate: (candidate[0], -candidate[3].mean()))
+    assert curve.fewest_rows == dict(strategy=strategy, k=size, share=share, score=scores.mean())
+
+
+def test_one_standard_error_of_one_fold(quick_curve, data):
+    cv = [(np.arange(60), np.arange(60, 120))]
+    with pytest.raises(ValueError, match="needs at least two folds"):
+        pruning_curve(quick_curve, *data, cv=cv, within="1se")
+    with pytest.raises(ValueError, match="within must be"):
+        pruning_curve(quick_curve, *data, within=-1)
+    with pytest.raises(ValueError, match=r"'scoring' parameter .* Got 'precise'"):
+        pruning_curve(quick_curve, *data, scoring="precise")
 
 
 def results(means, params, folds=None, scoring="score", **more):

@@ -58,6 +58,35 @@ def test_what_the_curve_draws(curve):
     assert "20%" in [label.get_text() for label in display.ax_.get_xticklabels()]
 
 
+def test_the_fewest_rows_are_marked(curve):
+    place = {"strategy": "random", "k": 12, "share": 0.1, "score": 0.42}
+    display = PruningCurveDisplay(**curve, fewest_rows=place).plot()
+    assert display.fewest_rows_mark_.get_xydata().tolist() == [[0.1, 0.42]]
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()][-1] == "fewest rows: 10%"
+    display = PruningCurveDisplay(**curve).plot()
+    assert display.fewest_rows_mark_ is None
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()][-1] == "all rows"
+
+
+def test_each_strategy_has_one_colour_whatever_is_beside_it(curve):
+    def colours(*names):
+        scores = np.full((len(names), 2, 3), 0.5)
+        lines = PruningCurveDisplay(**(curve | {"strategies": names, "scores": scores})).plot().lines_
+        return {name: line.get_color() for name, line in zip(names, lines, strict=True)}
+
+    everything = colours("most_forgotten", "least_forgotten", "mine", "coverage", "random", "yours")
+    assert len(set(everything.values())) == 6
+    for names in (["random"], ["coverage", "random"], ["random", "mine", "most_forgotten", "yours", "least_forgotten"]):
+        assert colours(*names).items() <= everything.items()
+
+
+def test_scores_that_are_missing_leave_a_gap(curve):
+    curve["scores"][0, 1, 2] = np.nan
+    display = PruningCurveDisplay(**curve).plot()
+    np.testing.assert_array_equal(np.isnan(display.lines_[0].get_ydata()), [True, False])
+    display.figure_.canvas.draw()
+
+
 def test_how_the_curve_is_drawn_can_be_changed(curve):
     figure, ax = plt.subplots()
     display = PruningCurveDisplay(**curve, score_name="Recall")
@@ -76,7 +105,7 @@ def test_how_the_curve_is_drawn_can_be_changed(curve):
         ({}, "Score"),
         ({"scoring": "neg_log_loss"}, "Negative log loss"),
         ({"scoring": "balanced_accuracy"}, "Balanced accuracy"),
-        ({"scoring": "accuracy", "score_name": "Right"}, "Right"),
+        ({"scoring": "accuracy", "score_name": "Right", "within": 1}, "Right"),
     ],
 )
 def test_curve_from_estimator(pipe, data, params, name):
@@ -87,6 +116,7 @@ def test_curve_from_estimator(pipe, data, params, name):
     params.pop("score_name", None)
     curve = pruning_curve(pipe, *data, k=[0.5], strategies=["random"], cv=2, **params)
     np.testing.assert_array_equal(display.scores, curve.scores)
+    assert display.fewest_rows == curve.fewest_rows
 
 
 def test_distribution_of_events(selector):
