@@ -148,7 +148,7 @@ def plan(args):
     for name, noise in product(args.only, NOISE):
         for data, sizes in TASKS[name].data.items():
             for function, n_rows in zip((measure_fits, measure_searches), sizes, strict=True):
-                if args.quick and (function, name) not in QUICK or n_rows is None:
+                if n_rows is None or (args.quick and (function, name) not in QUICK):
                     continue
                 size = (QUICK_ROWS, QUICK_ROWS) if args.quick else (n_rows, MAX_TEST_ROWS)
                 jobs.setdefault(Problem(data, *size, noise, args.data), []).append((function, name))
@@ -321,9 +321,9 @@ def describe(cells, args):
     yield f"`python -m benchmarks.payoff{options}`: accuracy on test rows, and seconds of processor time on one thread for"
     yield "fitting and for predicting the test rows. Noise is the share of training labels that were redrawn among the other"
     yield f"classes. The share `k`, one of {', '.join(map(str, SHARES))}, is the one that `fewest_rows` takes from a search"
-    yield f"with the same classifier, {N_FOLDS} folds and at most {CHOICE_ROWS:,} training rows, of the Reuters all. Rows are kept"
-    yield "by `ForgettingSelector(k=k)`, otherwise with its defaults. Nets train as many epochs whatever is kept, so that a third"
-    yield "of the rows gives a third of the updates. Every figure is measured on the rows that are named, with at most"
+    yield f"with the same classifier, {N_FOLDS} folds and at most {CHOICE_ROWS:,} training rows, all of the Reuters. Rows are"
+    yield "kept by `ForgettingSelector(k=k)`, otherwise with its defaults. Nets train as many epochs whatever is kept, so that a"
+    yield "third of the rows gives a third of the updates. Every figure is measured on the rows that are named, with at most"
     yield f"{MAX_TEST_ROWS:,} test rows.\n"
     fits = [cell for cell in cells if cell["part"] == "fits"]
     searches = [cell for cell in cells if cell["part"] == "searches"]
@@ -334,8 +334,8 @@ def describe(cells, args):
     yield from describe_fits(fits)
     yield "\n### Rivals\n"
     yield "InstanceHardnessThreshold keeps about the same share of every class, cleanlab's filter what has no issue. Both get"
-    yield f"probabilities from {N_FOLDS_OF_RIVALS} folds of a net of scikit-learn. Seconds contain all that it takes to choose the"
-    yield "rows, but not the choice of `k`.\n"
+    yield f"probabilities from {N_FOLDS_OF_RIVALS} folds of a net of scikit-learn. Seconds contain all that it takes to choose"
+    yield "the rows, but not the choice of `k`.\n"
     yield from describe_rivals(fits)
     yield "\n### A search over 20 candidates\n"
     yield f"GridSearchCV with {N_FOLDS} folds over parameters of the classifier, on all rows, pruned ones and random ones, and"
