@@ -18,9 +18,10 @@ from test_huggingface import (
     padded,
     tokenize,
 )
+from test_huggingface_trainer import Oracle, make_numbered
 
 from skprune import ForgettingSelector
-from skprune.huggingface import ForgettingTrainerCallback
+from skprune.huggingface import ForgettingTrainer, ForgettingTrainerCallback
 
 # Not on the classes below, since what a class of a script holds is a part of the key of stored runs.
 predicted = Counter()
@@ -65,6 +66,15 @@ class ByHandInNet(Callback):
         outcomes.append(chance.argmax(1) == self.labels)
 
 
+class OracleOfAll(Oracle):
+    """Put together what the processes have written down, in their order."""
+
+    def gather(self):
+        parts = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, self.step)
+        return [outcome for part in parts for outcome in part]
+
+
 class CountedEncoder(Encoder):
     def forward(self, input_ids, attention_mask=None):
         if not self.training:
@@ -80,6 +90,19 @@ def record_with_trainer(folder, reviews):
     make_trainer(folder, dataset, [callback, by_hand], model, num_train_epochs=6).train()
     by_hand.check(callback.scores_)
     return callback.scores_, counted.n_rows - 6 * len(reviews)
+
+
+def record_batches(folder, **arguments):
+    """Record with the Trainer from 29 rows, and again from a checkpoint within an epoch; count by a plain Trainer."""
+    dataset = make_numbered(29)
+    oracle = OracleOfAll(dataset, make_model())
+    arguments |= {"per_device_train_batch_size": 4, "num_train_epochs": 5, "save_strategy": "steps", "save_steps": 6}
+    make_trainer(folder / "plain", dataset, [oracle], oracle.model, **arguments).train()
+    whole, resumed = (make_trainer(folder, dataset, trainer_class=ForgettingTrainer, **arguments) for _ in range(2))
+    whole.train()
+    oracle.check(whole.forgetting_scores_)
+    resumed.train(resume_from_checkpoint=str(folder / "checkpoint-6"))
+    return whole.forgetting_scores_, resumed.forgetting_scores_, len(whole.callback_handler.train_dataloader)
 
 
 def record_with_skorch(reviews, record, shuffle=True, memory=None):
@@ -109,6 +132,11 @@ def main(folder):
     scores, n_rows = record_with_trainer(folder / "trainer", reviews)
     results |= {"trainer_events": scores.events, "trainer_margins": scores.margins, "trainer_rows": n_rows}
     results["trainer_presentations"] = scores.presentations
+    for name, config in {"shared": {}, "dispatched": {"dispatch_batches": True}}.items():
+        whole, resumed, n_updates = record_batches(folder / name, accelerator_config=config)
+        results |= {f"{name}_events": whole.events, f"{name}_margins": whole.margins, f"{name}_updates": n_updates}
+        results |= {f"{name}_presentations": whole.presentations}
+        results |= {f"{name}_resumed_events": resumed.events, f"{name}_resumed_margins": resumed.margins}
     recordings = {
         "epoch": (reviews, "epoch"),
         "stored": (reviews, "epoch", True, folder / "memory"),

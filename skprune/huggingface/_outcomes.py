@@ -126,7 +126,7 @@ def check_labels(args, dataset, collate):
     # Padded to the same width, since the samples are the same.
     if labels.shape != reverse.shape or not torch.equal(labels, reverse):
         raise ValueError(
-            f"The data collator, {collate!r}, puts rows into another order than it gets them in, or changes their labels at "
-            "random, so that its batches can't be matched to rows. Let it keep the order of the rows, and their labels; "
-            'TrainingArguments(train_sampling_strategy="group_by_length") makes batches of rows of the same length.'
+            f"The data collator, a {type(collate).__name__}, puts rows into another order than it gets them in, or changes their "
+            "labels at random, so that its batches can't be matched to rows. Let it keep rows and labels in order; "
+            'TrainingArguments(train_sampling_strategy="group_by_length") makes batches of rows of similar length.'
         )

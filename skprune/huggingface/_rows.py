@@ -5,6 +5,8 @@ from collections.abc import MutableMapping
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from skprune.huggingface._outcomes import count_rows
+
 # Under this name the numbers are in a batch, between its collator and the training step.
 _ROWS = "skprune_rows"
 
@@ -24,6 +26,7 @@ def number_rows(loader):
             f"get_train_dataloader has returned a {type(loader).__name__}; expected a torch DataLoader, in which rows can be "
             "numbered. Use ForgettingTrainerCallback, which predicts all rows itself, or let it return a DataLoader."
         )
+    count_rows(plain.dataset)
     if isinstance(plain.dataset, _NumberedDataset):  # of a loader that is kept from one training to the next
         return
     # DataLoader refuses another dataset, whose rows its sampler would not know. These are the same rows.

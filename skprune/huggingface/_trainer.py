@@ -10,7 +10,7 @@ from accelerate.utils import gather, pad_across_processes
 from transformers import Trainer
 
 from skprune._guard import PruningWarning
-from skprune.huggingface._outcomes import count_rows, labels_of, outcomes_of
+from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
 from skprune.huggingface._rows import number_rows, take_rows
 
@@ -109,7 +109,6 @@ class ForgettingTrainerMixin(Trainer):
     def get_train_dataloader(self):
         loader = super().get_train_dataloader()
         if self.is_in_train:  # else it is someone who wants to look at batches as they are
-            count_rows(loader.dataset)
             number_rows(loader)
             self._recording()
         return loader
