@@ -14,6 +14,27 @@ On the command line::
 Without options this fine-tunes DistilBERT on all 25,000 reviews and keeps a tenth, for which a GPU is advisable.
 ``--model`` takes a folder as well as a name, ``--train`` and ``--test`` take JSON lines with a "text" and a "label"
 each in the place of the IMDB reviews.
+
+Recorded output
+---------------
+
+A small encoder of 6 layers, 600 reviews of which the first 48 tokens are read, three tenths kept; on two CPU cores with
+one thread, of which other programs took a part: 19 minutes, of which the script computed for 7::
+
+    OMP_NUM_THREADS=1 python imdb_transformer.py --model minilm --train imdb-train.jsonl --test imdb-test.jsonl \\
+        --rows 600 --test-rows 500 --keep 0.3 --epochs 4 --kept-epochs 5 --batch-size 8 --lr 1e-4 --max-length 48 \\
+        --picture imdb_transformer.png
+
+.. literalinclude:: /recorded/imdb_transformer.txt
+   :language: text
+
+.. image:: /images/imdb_transformer.png
+   :alt: Reviews by their number of forgetting events, and test accuracy by the rows that were kept
+
+All three selections had 115 updates, all rows 300. With 500 test reviews an accuracy has a standard error of 0.02, so
+that ``"coverage"`` and random rows can't be told apart here. Trained on the most forgotten reviews alone the model is
+no better than chance: only 58 reviews were forgotten at all, and the other 122 of them are those with the smallest
+margins, which are the hardest to judge and the likeliest to have a wrong label.
 """
 
 # sphinx_gallery_thumbnail_path = "images/imdb_transformer.png"
@@ -142,7 +163,7 @@ def draw(file, scores, results):
     names = [f"{strategy}, {n_rows} rows" for strategy, n_rows, *_ in results]
     bars = right.barh(names, [accuracy for *_, accuracy, _ in results])
     right.bar_label(bars, fmt="%.3f", padding=3)
-    right.set(xlabel="test accuracy", xlim=(0.5, 1))
+    right.set(xlabel="test accuracy", xlim=(0, 1))
     right.invert_yaxis()
     figure.savefig(file, dpi=120, metadata={"Software": None})
 
