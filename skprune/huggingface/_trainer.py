@@ -67,6 +67,10 @@ class ForgettingTrainerMixin(Trainer):
     out. A ``get_train_dataloader`` or ``training_step`` of your own, in a class before the mixin, has to call that of
     ``super()``. Scores add to the ``trainer_state.json`` of a checkpoint, in proportion to the rows.
 
+    On several GPUs, start one process for each, by ``torchrun`` or ``accelerate launch``; ``DataParallel``, which a Trainer
+    uses otherwise, is not tested. In several processes with ``dispatch_batches=True``, a Trainer that resumes within an
+    epoch shuffles it in another way, with the mixin or without.
+
     References
     ----------
     .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
