@@ -166,7 +166,7 @@ def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, dat
         curve = pruning_curve(quick_curve, *data, k=[0.3, 0.6], strategies=["random", fails], cv=3)
     (warning,) = caught
     assert (
-        "6 of 15 fits failed, so their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
+        "6 of 15 fits failed, their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
         in str(warning.message)
     )
     assert "RuntimeError: no rows today" in str(warning.message)
