@@ -41,14 +41,18 @@ def digest(obj):
     digest : str or None
         The same in every process.
     """
-    hasher = _Hasher("md5", coerce_mmap=True)
     try:
-        hasher.dump((_OURS, sys.version, torch.get_default_dtype(), _versions(), obj))
-        for code in hasher.code:  # grows, since code uses other code
-            hasher.dump(_contents(code))
-        return hasher.hash(None)
+        return _digest(obj)
     except Exception:  # whatever objects raise that were not made to be pickled
         return None
+
+
+def _digest(obj):
+    hasher = _Hasher("md5", coerce_mmap=True)
+    hasher.dump((_OURS, sys.version, torch.get_default_dtype(), _versions(), obj))
+    for code in hasher.code:  # grows, since code uses other code
+        hasher.dump(_contents(code))
+    return hasher.hash(None)
 
 
 def _versions():
@@ -91,14 +95,13 @@ class _Hasher(NumpyHasher):
         if type(obj) is list:
             return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
         if isinstance(obj, (set, frozenset)):
-            return sorted(_known(digest(item)) for item in obj)
+            return sorted(map(_digest, obj))
         if isinstance(obj, torch.Tensor):
             storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
             layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)
             return (layout, obj.requires_grad, vars(obj), as_bytes(obj))
         if isinstance(obj, NeuralNet):
-            modules = {name: value for name, value in vars(obj).items() if isinstance(value, torch.nn.Module)}
-            return (net_params(obj), modules)
+            return (net_params(obj), net_modules(obj))
         if isinstance(obj, CodeType):
             names = (obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_cellvars)
             counts = (obj.co_argcount, obj.co_posonlyargcount, obj.co_kwonlyargcount, obj.co_flags)
@@ -139,10 +142,9 @@ def net_params(net):
     return params
 
 
-def _known(digested):
-    if digested is None:
-        raise pickle.PicklingError("one of a set is not known")
-    return digested
+def net_modules(net):
+    """Return the modules of an initialized net by name, its criterion included."""
+    return {name: value for name, value in vars(net).items() if isinstance(value, torch.nn.Module)}
 
 
 def _home(obj):

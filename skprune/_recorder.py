@@ -1,17 +1,14 @@
 """The skorch callback that ties a net's predictions to row numbers."""
 
-from collections.abc import Mapping
 from functools import partial
 from operator import length_hint
 
-import joblib
 import numpy as np
 import torch
-from scipy import sparse
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset, Subset
 
-from skprune._checks import checkable
+from skprune._digest import digest
 from skprune._numbering import DrawnRows, follow, row_numbers_of, whole_dataset
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores
@@ -235,19 +232,9 @@ def _restore(net, get_iterator):
 def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
     if isinstance(X, Dataset) or is_table(X):  # what they give may be random
-        return length_hint(X), joblib.hash(_hashable(y))
+        return length_hint(X), digest(y)
     some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
-    return count_rows(X), joblib.hash((_hashable(y), _hashable(take_rows(X, some))))
-
-
-def _hashable(data):
-    if isinstance(data, Mapping) and not sparse.issparse(data):
-        return {key: _hashable(values) for key, values in data.items()}
-    if isinstance(data, list):
-        return [_hashable(value) for value in data]
-    return (
-        np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data
-    )  # joblib knows these best
+    return count_rows(X), digest((y, take_rows(X, some)))
 
 
 def _evaluation_of(net, n_rows):
