@@ -93,6 +93,7 @@ class ForgettingRecorder(Callback):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
         self.y_ = y
+        self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as it has them
         fingerprint = _fingerprint(X, y)
         if getattr(self, "fingerprint_", fingerprint) != fingerprint:
             raise ValueError(
@@ -110,7 +111,7 @@ class ForgettingRecorder(Callback):
             return get_iterator(dataset, training=False)
         _restore(net, before)
         # With "epoch" too, since it takes whole batches of a dataset that has them.
-        self.drawn_ = DrawnRows(dataset, self.y_)
+        self.drawn_ = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(
             partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
         )
@@ -123,7 +124,7 @@ class ForgettingRecorder(Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
-            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train)), device=_device(net))
+            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train, self.passed_)), device=_device(net))
         self.error_ = torch.zeros((), device=_device(net))
         self.drawn_.drawn.clear()
 
@@ -159,28 +160,28 @@ class ForgettingRecorder(Callback):
         replaced = vars(net).get("get_iterator")
         if isinstance(replaced, partial) and replaced.func == self._get_iterator:
             _restore(net, replaced.args[2])
-        self.drawn_ = self.rows_ = self.y_ = None
+        self.drawn_ = self.rows_ = self.y_ = self.passed_ = None
         self.buffer_ = []
         self.buffered_ = 0
 
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
-        rows = row_numbers_of(dataset)
+        rows = row_numbers_of(dataset, self.passed_)
         shown = self.scores_.presented(slice(None) if len(rows) == len(self.scores_) else rows)
         return rows[torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()]
 
     def _evaluate(self, net, dataset_train, rows):
-        dataset = Subset(whole_dataset(dataset_train), rows)
-        drawn = DrawnRows(dataset, self.y_)
+        dataset = Subset(whole_dataset(dataset_train, self.passed_), rows)
+        drawn = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         if (
             not drawn.batches_as_drawn
         ):  # others among them, in any order, show whether code of the user's changes the order
-            others = row_numbers_of(dataset_train)
+            others = row_numbers_of(dataset_train, self.passed_)
             rng = np.random.default_rng(0)
             rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
             dataset = Subset(dataset.dataset, rng.permutation(rows))
-            drawn = DrawnRows(dataset, self.y_)
+            drawn = DrawnRows(dataset, self.y_, self.passed_)
             iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         for batch in iterator:
             y_pred, y_true = _first(net.evaluation_step(batch, training=False)), torch.as_tensor(batch[1])
