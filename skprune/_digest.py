@@ -203,7 +203,7 @@ def _enclosed(cell):
 
 def _used(code, namespace):
     """Return the globals that code uses, and code inside it, and what it uses of modules, which may have been replaced."""
-    used = []
+    used: list = []
     instructions = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
     for position, one in enumerate(instructions):
         if one.opname == "IMPORT_NAME" and (instructions[position - 2].argval or not _version(one.argval)):

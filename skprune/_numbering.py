@@ -38,7 +38,7 @@ class DrawnRows:
         self.y = y if own_y is None else own_y
         self.batches_as_drawn = True
         self.by = "iterator"
-        self.drawn = deque()
+        self.drawn: deque = deque()
         self.n_compared = 0
         self.rise = self.fall = False
 
