@@ -12,7 +12,7 @@ from transformers import Trainer
 from skprune._guard import PruningWarning
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
-from skprune.huggingface._rows import number_rows, take_rows
+from skprune.huggingface._rows import number_rows, split_rows
 
 # Outcomes wait until there are those of this many updates, so that updates share the cost of counting.
 _WAITING = 64
@@ -112,13 +112,13 @@ class ForgettingTrainerMixin(Trainer):
 
     def get_train_dataloader(self):
         loader = super().get_train_dataloader()
-        if self.is_in_train:  # else it is someone who wants to look at batches as they are
-            number_rows(loader)
-            self._recording()
-        return loader
+        if not self.is_in_train:  # someone wants to look at the batches as they are
+            return loader
+        self._recording()
+        return number_rows(loader)
 
     def training_step(self, model, inputs, *args, **kwargs):
-        rows = take_rows(inputs)
+        rows, inputs = split_rows(inputs)
         if rows is None:
             raise ValueError(
                 f"A batch has no row numbers, so that nothing can be recorded: {type(self).__name__} makes its training batches "
