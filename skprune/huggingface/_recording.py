@@ -63,8 +63,9 @@ class Recording(TrainerCallback, ExportableState):
     def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         n_rows = count_rows(train_dataloader.dataset)
         check_head(model)
+        dataset, collate = dataset_and_collator(train_dataloader)
         with generators_kept():
-            check_labels(args, *dataset_and_collator(train_dataloader), model)
+            check_labels(args, dataset, collate, model)
         self._begin(n_rows)
         if state.global_step > 0:
             self._resume(state, n_rows)
