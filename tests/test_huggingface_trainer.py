@@ -423,6 +423,14 @@ class CastLabels(DataCollatorWithPadding):
         return batch
 
 
+class Features(Outputs):
+    """Returns features between the loss and the logits."""
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        output = self.bert(input_ids=input_ids, attention_mask=attention_mask, labels=labels, output_hidden_states=True)
+        return output.loss, output.hidden_states[-1][:, 0], output.logits
+
+
 class CastBack(Trainer):
     """Needs no labels of a certain type, and none at all for rows with the label -1."""
 
@@ -531,6 +539,11 @@ WRONG = {
         lambda d: {"dataset": d, "model": make_model(type("MyModel", (BertLMHeadModel,), {}), is_decoder=True)},
         ValueError,
         "MyModel predicts the next token",
+    ),
+    "a tuple with features": (
+        lambda d: {"dataset": d, "model": Features()},
+        ValueError,
+        r"Features returns a tuple with 2 tensors .* \(10, 8\), \(10, 2\)",
     ),
     "labels in a list": (
         lambda d: {"dataset": d, "plain": CastBack, "collate": CastLabels(torch.Tensor.tolist)},

@@ -33,7 +33,7 @@ def outcomes_of(output, labels, n_rows, model):
     outcomes : torch.Tensor of shape (n_rows, 3), float32
         The margin is infinite if a label is not a class of the model.
     """
-    logits = _logits_of(output)
+    logits = _logits_of(output, labels, model)
     if (
         not isinstance(logits, torch.Tensor)
         or logits.shape[:-1] != labels.shape
@@ -60,13 +60,20 @@ def outcomes_of(output, labels, n_rows, model):
     return torch.stack([n_labels > 0, (correct | ~labelled).all(1), mean_margin], 1)
 
 
-def _logits_of(output):
+def _logits_of(output, labels, model):
     if isinstance(output, Mapping):
         return output.get("logits")
     if isinstance(output, torch.Tensor):
         return output
     # Models that return tuples begin with the loss where there are labels: one number, or one for each device.
-    return next((part for part in output if isinstance(part, torch.Tensor) and part.ndim > 1), None)
+    parts = [part for part in output if isinstance(part, torch.Tensor) and part.ndim > 1]
+    fitting = [tuple(part.shape) for part in parts if part.shape[:-1] == labels.shape]
+    if len(fitting) > 1:
+        raise ValueError(
+            f"{type(model).__name__} returns a tuple with {len(fitting)} tensors that may be the logits, of shapes "
+            f"{', '.join(map(str, fitting))}. Let it return a dict with the key 'logits', or only the loss and the logits."
+        )
+    return next(iter(parts), None)
 
 
 def label_name(args):
