@@ -2,24 +2,25 @@
 Keep the reviews that a transformer forgets
 ===========================================
 
-A transformer is fine-tuned on movie reviews, and its Trainer counts how often each review is forgotten, from the
-predictions that training makes anyway. The counts become a column of the dataset, and a part of the rows is kept by
-them. Fine-tuned anew on these rows, for equally many updates, on as many random rows, and on all rows, the same
-transformer shows what the rows are worth.
+The script fine-tunes a transformer on movie reviews. Its Trainer counts how often each review is forgotten, from the
+predictions that training makes anyway. The counts become a column of the dataset and decide which reviews are kept.
+Then the script fine-tunes the same pretrained transformer again, on the kept reviews and on as many random ones, and
+compares the test accuracies with that of the training on all reviews.
 
 On the command line::
 
     python imdb_transformer.py --rows 2000
 
 Without options this fine-tunes DistilBERT on all 25,000 reviews and keeps a tenth, for which a GPU is advisable.
-``--model`` takes a folder as well as a name, ``--train`` and ``--test`` take JSON lines with a "text" and a "label"
-each in the place of the IMDB reviews.
+``--model`` takes a folder as well as a name. ``--train`` and ``--test`` take files to use instead of the IMDB reviews;
+each line is a JSON object with a "text" and a "label".
 
 Recorded output
 ---------------
 
-A small encoder of 6 layers, 600 reviews of which the first 48 tokens are read, three tenths kept; on two CPU cores with
-one thread, of which other programs took a part: 19 minutes, of which the script computed for 7::
+This run uses a small encoder of 6 layers and the first 48 tokens of 600 reviews, and keeps three tenths of the reviews.
+It ran with one thread on a machine of two CPU cores, which other programs used at the same time. It took 19 minutes,
+with 7 minutes of processor time::
 
     OMP_NUM_THREADS=1 python imdb_transformer.py --model minilm --train imdb-train.jsonl --test imdb-test.jsonl \\
         --rows 600 --test-rows 500 --keep 0.3 --epochs 4 --kept-epochs 5 --batch-size 8 --lr 1e-4 --max-length 48 \\
@@ -31,10 +32,10 @@ one thread, of which other programs took a part: 19 minutes, of which the script
 .. image:: /images/imdb_transformer.png
    :alt: Reviews by their number of forgetting events, and test accuracy by the rows that were kept
 
-All three selections had 115 updates, all rows 300. With 500 test reviews an accuracy has a standard error of 0.02, so
-that ``"coverage"`` and random rows can't be told apart here. Trained on the most forgotten reviews alone the model is
-no better than chance: only 58 reviews were forgotten at all, and the other 122 of them are those with the smallest
-margins, which are the hardest to judge and the likeliest to have a wrong label.
+Training on each of the three selections took 115 updates, on all reviews 300. With 500 test reviews an accuracy has a
+standard error of 0.02, so this run can't tell ``"coverage"`` and random rows apart. The model that was trained on the
+most forgotten reviews is no better than chance. Only 58 reviews were forgotten at all. The other 122 reviews of this
+selection are those with the smallest margins, which are the hardest to judge and the most likely to have a wrong label.
 """
 
 # sphinx_gallery_thumbnail_path = "images/imdb_transformer.png"

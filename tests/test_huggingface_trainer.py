@@ -14,6 +14,7 @@ from test_huggingface import (
     Outputs,
     Rows,
     Stream,
+    TorchIterable,
     _own_accelerator,  # noqa: F401  a fixture, used by every test here
     assert_same_scores,
     make_model,
@@ -178,6 +179,22 @@ class OwnLoader(Trainer):
     def get_train_dataloader(self):
         dataset = self.train_dataset.remove_columns("unused")
         return torch.utils.data.DataLoader(dataset, batch_size=7, shuffle=True, collate_fn=self.data_collator)
+
+
+class TwiceStep(Trainer):
+    """Goes through a batch twice, as optimizers that look for flat minima do."""
+
+    def training_step(self, model, inputs, *args, **kwargs):
+        return super().training_step(model, inputs, *args, **kwargs) + super().training_step(
+            model, inputs, *args, **kwargs
+        )
+
+
+class FromTheEnd(Trainer):
+    """Counts rows from the end, as Python's lists do."""
+
+    def _get_train_sampler(self, train_dataset=None):
+        return range(-len(self.train_dataset), 0)
 
 
 class PoppingCollator:
@@ -393,6 +410,70 @@ def test_padding_of_labels(tmp_path):
     np.testing.assert_allclose(scores.margins, callback.scores_.margins, atol=1e-6)
 
 
+class CastLabels(DataCollatorWithPadding):
+    """Stores labels in another type."""
+
+    def __init__(self, cast):
+        super().__init__(make_tokenizer())
+        self.cast = cast
+
+    def __call__(self, samples):
+        batch = super().__call__(samples)
+        batch["labels"] = self.cast(batch["labels"])
+        return batch
+
+
+class Features(Outputs):
+    """Returns features between the loss and the logits."""
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        output = self.bert(input_ids=input_ids, attention_mask=attention_mask, labels=labels, output_hidden_states=True)
+        return output.loss, output.hidden_states[-1][:, 0], output.logits
+
+
+class CastBack(Trainer):
+    """Needs no labels of a certain type, and none at all for rows with the label -1."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = torch.as_tensor(inputs.pop("labels")).long()
+        return cross_entropy(model(**inputs).logits, labels, ignore_index=-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32], ids=str)
+def test_labels_of_other_types(tmp_path, dtype):
+    collate = CastLabels(lambda labels: labels.to(dtype))
+    recording = type("MyTrainer", (ForgettingTrainerMixin, CastBack), {})
+    plain, recorded = make_pair(tmp_path, make_numbered(), [CastBack, recording], collate=collate)
+    (oracle,) = (callback for callback in plain.callback_handler.callbacks if isinstance(callback, Oracle))
+    oracle.check(train_both([plain, recorded]))
+
+
+def test_a_user_s_step_that_trains_on_a_batch_twice(tmp_path):
+    dataset = make_numbered()
+    first = type("First", (TwiceStep, ForgettingTrainerMixin, Trainer), {})
+    plain, recorded = make_pair(tmp_path, dataset, [TwiceStep, first])
+    (oracle,) = (callback for callback in plain.callback_handler.callbacks if isinstance(callback, Oracle))
+    oracle.check(train_both([plain, recorded]))
+
+
+def test_samples_of_the_dataset_stay_as_they_are(tmp_path):
+    class Extending(DataCollatorWithPadding):
+        """Writes into the lists that the dataset holds."""
+
+        def __call__(self, samples):
+            for sample in samples:
+                sample["input_ids"][-1] = 2 + (sample["input_ids"][-1] + 1) % 16
+            return super().__call__(samples)
+
+    losses = []
+    for kind in (Trainer, ForgettingTrainer):
+        rows = Rows(make_numbered().remove_columns("unused"))
+        trainer = make_trainer(tmp_path, rows, collate=Extending(make_tokenizer()), trainer_class=kind)
+        trainer.train()
+        losses.append(losses_of(trainer))
+    assert losses[0] == losses[1]
+
+
 class Sorting(DataCollatorWithPadding):
     """Puts the longest row first."""
 
@@ -429,6 +510,13 @@ WRONG = {
     ),
     "streamed": (lambda d: {"dataset": d.to_iterable_dataset(), "max_steps": 3}, TypeError, "IterableDataset, has no"),
     "no length": (lambda d: {"dataset": Stream(), "max_steps": 3}, TypeError, "Stream, has no length.*streaming"),
+    "streamed, length known": (
+        lambda d: {
+            "dataset": type("Lines", (TorchIterable,), {"__len__": lambda _: 12, "__iter__": lambda _: iter(d)})()
+        },
+        TypeError,
+        "Lines, has no length or no index.*streaming",
+    ),
     "regression": (
         lambda d: {"dataset": d, "model": make_model(num_labels=1)},
         ValueError,
@@ -447,6 +535,39 @@ WRONG = {
         ValueError,
         "next token",
     ),
+    "next token, a class of the user's own": (
+        lambda d: {"dataset": d, "model": make_model(type("MyModel", (BertLMHeadModel,), {}), is_decoder=True)},
+        ValueError,
+        "MyModel predicts the next token",
+    ),
+    "a tuple with features": (
+        lambda d: {"dataset": d, "model": Features()},
+        ValueError,
+        r"Features returns a tuple with 2 tensors .* \(10, 8\), \(10, 2\)",
+    ),
+    "labels in a list": (
+        lambda d: {"dataset": d, "plain": CastBack, "collate": CastLabels(torch.Tensor.tolist)},
+        ValueError,
+        "labels in a tensor, got a list under 'labels'",
+    ),
+    "rows from the end": (
+        lambda d: {"dataset": d, "plain": FromTheEnd},
+        ValueError,
+        "rows -12 to -3; expected row numbers from 0 to 11",
+    ),
+    "order of rows with equal labels": (
+        lambda d: {
+            "dataset": d.remove_columns("label").add_column("label", [0] * len(d)),
+            "collate": Sorting(make_tokenizer()),
+        },
+        ValueError,
+        "Sorting.*another order",
+    ),
+    "labels of no class": (
+        lambda d: {"dataset": d, "plain": CastBack, "collate": CastLabels(lambda labels: labels.clone().fill_(-1))},
+        ValueError,
+        "not class numbers of the model for 12 of 12 rows.*or -100",
+    ),
     "order": (lambda d: {"dataset": d, "collate": Sorting(make_tokenizer())}, ValueError, "Sorting.*another order"),
     "model not called": (lambda d: {"dataset": d, "plain": NotCalled}, ValueError, "has not called the model"),
     "other rows": (lambda d: {"dataset": d, "plain": OwnRows}, ValueError, r"for 10 rows here.*shape \(5, 2\) from"),
@@ -462,7 +583,8 @@ def test_what_cannot_be_recorded(tmp_path, case):
     trainer = make_trainer(tmp_path, trainer_class=recording, **arguments)
     with pytest.raises(error, match=message):
         trainer.train()
-    assert trainer.state.global_step == 0 or case == "diverged"
+    # These two show only when outcomes are counted.
+    assert trainer.state.global_step == 0 or case in ("diverged", "labels of no class")
 
 
 def test_loaders_without_row_numbers(tmp_path):
@@ -499,3 +621,18 @@ def test_a_loader_that_is_kept(tmp_path):
     trainer.train()
     trainer.train()
     assert set(trainer.forgetting_scores_.presentations) == {2}
+
+
+def test_a_loader_of_the_users_stays_as_it_is(tmp_path):
+    dataset = make_numbered().remove_columns("unused")
+    loader = torch.utils.data.DataLoader(dataset, 10, collate_fn=DataCollatorWithPadding(make_tokenizer()))
+
+    class Given(Trainer):
+        def get_train_dataloader(self):
+            return loader
+
+    trainer = make_trainer(tmp_path, dataset, trainer_class=type("Recording", (ForgettingTrainerMixin, Given), {}))
+    trainer.train()
+    assert set(trainer.forgetting_scores_.presentations) == {4}
+    assert set(next(iter(loader))) == {"input_ids", "attention_mask", "labels"}
+    assert loader.dataset is dataset

@@ -18,15 +18,14 @@ from skprune.huggingface._rows import dataset_and_collator
 class ForgettingTrainerCallback(Recording):
     """Record the forgetting events of every training row while a transformers `Trainer` trains.
 
-    At the end of each epoch all rows are predicted in evaluation mode and in their order, whatever the order of
-    training, with the Trainer's own data collator, evaluation batch size and mixed precision. The training stays
-    as it is without the callback: global random generators are put back (one of a dataset's own may advance), no
-    other callback is called. With more than one process each predicts its share of the rows, and all end with the
-    same scores.
+    At the end of each epoch the model predicts all rows in evaluation mode and in the order of the dataset, with the
+    Trainer's own data collator, evaluation batch size and mixed precision. The training stays as it is without the
+    callback: global random generators are put back (a dataset's own generator may advance), and no other callback is
+    called. If there are several processes, each predicts its share of the rows, and all end with the same scores.
 
-    In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is
-    their mean. Tokens and rows with the label -100 are left out; a row without any label is never presented.
-    An epoch that is broken off, by ``max_steps`` or another callback, is not recorded.
+    In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is the mean
+    over these tokens. Tokens and rows with the label -100 are left out; a row without any label is never presented.
+    If ``max_steps`` or another callback stops an epoch early, that epoch is not recorded.
 
     Attributes
     ----------
@@ -37,8 +36,9 @@ class ForgettingTrainerCallback(Recording):
     Raises
     ------
     ValueError
-        While training: if the model is no classifier (a regression, multi-label or causal language model head),
-        the batches have no labels, or a checkpoint holds the scores of another number of rows.
+        While training: if the model is no classifier (a regression, multi-label or causal language model head), the
+        batches have no labels, labels are not classes of the model, logits are nan or infinite, the data collator
+        changes the order of rows, or a checkpoint holds the scores of another number of rows.
     TypeError
         When training begins: if the training dataset has no length or is not indexed.
 
@@ -54,8 +54,8 @@ class ForgettingTrainerCallback(Recording):
 
     Notes
     -----
-    The pass costs a forward pass over all rows an epoch. Scores add to the ``trainer_state.json`` of a checkpoint,
-    in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
+    Recording costs a forward pass over all rows an epoch. The scores make the ``trainer_state.json`` of a checkpoint
+    larger, in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
     replaces the callback by a new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
 
     References

@@ -63,8 +63,9 @@ class Recording(TrainerCallback, ExportableState):
     def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         n_rows = count_rows(train_dataloader.dataset)
         check_head(model)
+        dataset, collate = dataset_and_collator(train_dataloader)
         with generators_kept():
-            check_labels(args, *dataset_and_collator(train_dataloader))
+            check_labels(args, dataset, collate, model)
         self._begin(n_rows)
         if state.global_step > 0:
             self._resume(state, n_rows)
@@ -102,6 +103,12 @@ class Recording(TrainerCallback, ExportableState):
             As `outcomes_of` returns them.
         """
         labelled, correct, margin = outcomes.T
+        if np.isinf(margin).any():
+            raise ValueError(
+                f"Labels are not class numbers of the model for {np.isinf(margin).sum()} of {len(rows)} rows: expected numbers "
+                "from 0 to the number of the model's classes less one, or -100 where there is no label. Probable causes: "
+                "num_labels is too small, classes are counted from 1, or another number than -100 stands for no label."
+            )
         if not np.isfinite(margin).all():
             raise ValueError(
                 f"The model's logits are nan or infinite for {np.sum(~np.isfinite(margin))} of {len(rows)} rows, so that its "

@@ -1,6 +1,7 @@
 """Row numbers that travel through a DataLoader with the batches, past the collator."""
 
 from collections.abc import MutableMapping
+from copy import copy
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -12,13 +13,19 @@ _ROWS = "skprune_rows"
 
 
 def number_rows(loader):
-    """Have a loader put the row numbers into its batches.
+    """Return a copy of a loader that puts the row numbers into its batches.
+
+    The loader itself stays as it is, since its owner may use it for evaluation or for another Trainer.
 
     Parameters
     ----------
     loader : DataLoader
-        Also one that accelerate has prepared: what it does with the rest of a batch, such as to split it over
-        processes, it does with the numbers as well.
+        A loader that accelerate has prepared is accepted, too: accelerate treats the numbers like the rest of a batch
+        and splits them over processes, for example.
+
+    Returns
+    -------
+    numbered : DataLoader
     """
     plain = getattr(loader, "base_dataloader", loader)
     if not isinstance(plain, DataLoader):
@@ -26,17 +33,24 @@ def number_rows(loader):
             f"get_train_dataloader has returned a {type(loader).__name__}; expected a torch DataLoader, in which rows can be "
             "numbered. Use ForgettingTrainerCallback, which predicts all rows itself, or let it return a DataLoader."
         )
-    count_rows(plain.dataset)
-    if isinstance(plain.dataset, _NumberedDataset):  # of a loader that is kept from one training to the next
-        return
+    n_rows = count_rows(plain.dataset)
+    numbered = copy(plain)
     # DataLoader refuses another dataset, whose rows its sampler would not know. These are the same rows.
-    object.__setattr__(plain, "dataset", _NumberedDataset(plain.dataset))
-    plain.collate_fn = _NumberedCollator(plain.collate_fn)
+    object.__setattr__(numbered, "dataset", _NumberedDataset(plain.dataset))
+    numbered.collate_fn = _NumberedCollator(plain.collate_fn, n_rows)
+    if plain is loader:
+        return numbered
+    prepared = copy(loader)
+    prepared.base_dataloader = numbered
+    return prepared
 
 
-def take_rows(batch):
-    """Return the row numbers of a batch, and leave it without them; None if there are none."""
-    return batch.pop(_ROWS, None) if isinstance(batch, MutableMapping) else None
+def split_rows(batch):
+    """Return the row numbers of a batch, None if it has none, and the batch without them."""
+    if not isinstance(batch, MutableMapping) or _ROWS not in batch:
+        return None, batch
+    batch = copy(batch)  # the caller may pass the same batch again
+    return batch.pop(_ROWS), batch
 
 
 def dataset_and_collator(loader):
@@ -69,12 +83,19 @@ class _NumberedDataset(Dataset):
 
 
 class _NumberedCollator:
-    def __init__(self, collate):
+    def __init__(self, collate, n_rows):
         self.collate = collate
+        self.n_rows = n_rows
 
     def __call__(self, samples):
         rows, samples = zip(*samples, strict=True)
+        numbers = torch.tensor(rows)
+        if numbers.min() < 0 or numbers.max() >= self.n_rows:
+            raise ValueError(
+                f"The sampler has drawn rows {numbers.min()} to {numbers.max()}; expected row numbers from 0 to "
+                f"{self.n_rows - 1}, since train_dataset has {self.n_rows} rows. Let the sampler draw such numbers."
+            )
         batch = self.collate(list(samples))
-        if isinstance(batch, MutableMapping):  # what else there is has been refused before
-            batch[_ROWS] = torch.tensor(rows)
+        if isinstance(batch, MutableMapping):  # other types have been refused before
+            batch[_ROWS] = numbers
         return batch

@@ -12,7 +12,7 @@ from transformers import Trainer
 from skprune._guard import PruningWarning
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
-from skprune.huggingface._rows import number_rows, take_rows
+from skprune.huggingface._rows import number_rows, split_rows
 
 # Outcomes wait until there are those of this many updates, so that updates share the cost of counting.
 _WAITING = 64
@@ -21,16 +21,16 @@ _WAITING = 64
 class ForgettingTrainerMixin(Trainer):
     """Record the forgetting events of every training row from the predictions that a `Trainer` trains on.
 
-    Put it before the Trainer that it extends: ``class MyTrainer(ForgettingTrainerMixin, Trainer)``. What the model
-    predicts for a batch, in training mode and before the update, is compared with the labels, as
-    :class:`~skprune.ForgettingRecorder` does with ``record="batch"`` for a skorch net. No forward pass is added, and
+    Put it before the Trainer that it extends: ``class MyTrainer(ForgettingTrainerMixin, Trainer)``. It compares what
+    the model predicts for a batch, in training mode and before the update, with the labels, as
+    :class:`~skprune.ForgettingRecorder` does with ``record="batch"`` for a skorch net. It adds no forward pass, and
     the training is the same, bit for bit, as without it.
 
-    A row counts once an epoch, the first time if it comes more often. A row that an epoch leaves out, as
-    ``dataloader_drop_last`` does, is not presented in it. In token classification a row is predicted correctly if
-    all of its labelled tokens are, and its margin is their mean. Tokens and rows with the label -100 are left out; a
-    row without any label is never presented. With more than one process each records the rows that it trains on, and
-    all end with the same scores.
+    A row counts once an epoch. If it comes more often, the first time counts. If an epoch leaves a row out, as with
+    ``dataloader_drop_last=True``, the row is not presented in that epoch. In token classification a row is predicted
+    correctly if all of its labelled tokens are, and its margin is the mean over these tokens. Tokens and rows with the
+    label -100 are left out; a row without any label is never presented. If there are several processes, each records
+    the rows that it trains on, and all end with the same scores.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class ForgettingTrainerMixin(Trainer):
     ValueError
         When training begins: if the model is no classifier (a regression, multi-label or causal language model head),
         the batches have no labels, the data collator changes the order of rows, or a checkpoint holds the scores of
-        another number of rows. While training: if the model is not called, or its logits do not fit the labels or
-        are nan or infinite.
+        another number of rows. While training: if the model is not called, its logits do not fit the labels or are nan
+        or infinite, labels are not classes of the model, or the sampler draws numbers that are not row numbers.
     TypeError
         When training begins: if the training dataset has no length or is not indexed, or ``get_train_dataloader``
         returns no torch DataLoader.
@@ -56,20 +56,24 @@ class ForgettingTrainerMixin(Trainer):
 
     See Also
     --------
-    ForgettingTrainerCallback : Predicts all rows in evaluation mode at the end of each epoch, for a forward pass more.
+    ForgettingTrainerCallback : Predicts all rows in evaluation mode at the end of each epoch, in a forward pass of its own.
     skprune.ForgettingSelector : Prunes by the scores: ``fit(X, y, forgetting_scores=trainer.forgetting_scores_)``.
 
     Notes
     -----
-    Logits are those of the first call of the model, with gradients, in a training step: a ``compute_loss`` of your own
-    may do with outputs and labels what it likes, but has to call the model that it is given, with the rows of the
-    batch in their order. Row numbers are in a batch under the name "skprune_rows" until ``training_step`` takes them
-    out. A ``get_train_dataloader`` or ``training_step`` of your own, in a class before the mixin, has to call that of
-    ``super()``. Scores add to the ``trainer_state.json`` of a checkpoint, in proportion to the rows.
+    The logits are those of the first call of the model with gradients in a training step. Your own ``compute_loss`` may
+    do anything with outputs and labels, but it has to call the model that it is given, with the rows of the batch in
+    their order. A batch holds row numbers under the name "skprune_rows" until ``training_step`` takes them out. If a
+    class before the mixin defines ``get_train_dataloader`` or ``training_step``, that method has to call the one of
+    ``super()``. The scores make the ``trainer_state.json`` of a checkpoint larger, in proportion to the rows.
 
-    On several GPUs, start one process for each, by ``torchrun`` or ``accelerate launch``; ``DataParallel``, which a Trainer
-    uses otherwise, is not tested. In several processes with ``dispatch_batches=True``, a Trainer that resumes within an
-    epoch shuffles it in another way, with the mixin or without.
+    Before training, up to 8 rows are read and collated twice, to check their labels and their order. Global random
+    generators are put back afterwards. If a dataset or a collator draws from a generator of its own, that generator
+    advances, and training draws other numbers than without the mixin.
+
+    On several GPUs, start one process for each, by ``torchrun`` or ``accelerate launch``. ``DataParallel``, which a
+    Trainer uses otherwise, is not tested. If a Trainer with ``dispatch_batches=True`` resumes within an epoch in several
+    processes, it shuffles the rest of the epoch in another way, with the mixin or without it.
 
     References
     ----------
@@ -112,13 +116,13 @@ class ForgettingTrainerMixin(Trainer):
 
     def get_train_dataloader(self):
         loader = super().get_train_dataloader()
-        if self.is_in_train:  # else it is someone who wants to look at batches as they are
-            number_rows(loader)
-            self._recording()
-        return loader
+        if not self.is_in_train:  # someone wants to look at the batches as they are
+            return loader
+        self._recording()
+        return number_rows(loader)
 
     def training_step(self, model, inputs, *args, **kwargs):
-        rows = take_rows(inputs)
+        rows, inputs = split_rows(inputs)
         if rows is None:
             raise ValueError(
                 f"A batch has no row numbers, so that nothing can be recorded: {type(self).__name__} makes its training batches "
