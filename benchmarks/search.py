@@ -1,6 +1,7 @@
 """What a search over `k` costs: ``python -m benchmarks.search``.
 
-Times GridSearchCV of a Pipeline on MNIST over one value of `k` and over ten, with and without `memory`, five folds.
+Times GridSearchCV of a Pipeline on MNIST over one value of `k` and over ten, five folds: with a `memory`, with a
+`random_state` alone, with nothing set, and with two jobs.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from benchmarks.data import add_data_option, load
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, make_pipeline
+from skprune._memory import recent
 
 SHARES = np.linspace(0.1, 1, 10).round(1).tolist()
 
@@ -32,16 +34,18 @@ def main():
     X, y, _, _ = load("mnist", arguments.data)
     X, y = X[: arguments.rows], y[: arguments.rows]
     searches = {
-        "one k, no memory": ([0.5], False),
-        "ten k, no memory": (SHARES, False),
-        "ten k, memory": (SHARES, True),
+        "one k": ([0.5], 0, False, None),
+        "ten k, no random_state": (SHARES, None, False, None),
+        "ten k": (SHARES, 0, False, None),
+        "ten k, two jobs": (SHARES, 0, False, 2),
+        "ten k, memory": (SHARES, 0, True, None),
+        "ten k, memory, two jobs": (SHARES, 0, True, 2),
     }
     seconds = {name: [] for name in searches}
     with threadpool_limits(1):
         # The slow one, which nobody needs precisely, once.
-        for name in tqdm(
-            ["one k, no memory", "ten k, memory"] * arguments.repeats + ["ten k, no memory"], unit="search"
-        ):
+        slow = "ten k, no random_state"
+        for name in tqdm([name for name in searches if name != slow] * arguments.repeats + [slow], unit="search"):
             seconds[name].append(_search(X, y, *searches[name]))
     publish(list(_report(seconds, len(X), arguments.repeats)), arguments.docs, "search")
 
@@ -50,20 +54,22 @@ def _report(seconds, n_rows, n_repeats):
     """Yield the lines of the report."""
     yield "## What a search over `k` costs\n"
     yield "`python -m benchmarks.search`: GridSearchCV of the selector and a quick classifier over one value of `k` and over ten,"
-    yield f"five folds of {n_rows:,} rows of MNIST, one thread; median of {n_repeats} turns, without memory of one.\n"
-    one = np.median(seconds["one k, no memory"])
+    yield f"five folds of {n_rows:,} rows of MNIST, one thread; median of {n_repeats} turns, without random_state of one.\n"
+    one = np.median(seconds["one k"])
     lines = [(name, f"{np.median(values):.1f}", f"{np.median(values) / one:.2f}") for name, values in seconds.items()]
     yield from table(("search", "seconds", "multiple of one k"), lines)
 
 
-def _search(X, y, shares, with_memory):
+def _search(X, y, shares, random_state, with_memory, n_jobs):
     """Return the seconds of one search; the final classifier is a quick one, so that the trainings count."""
     with tempfile.TemporaryDirectory() as folder:
-        selector = ForgettingSelector(random_state=0, memory=folder if with_memory else None)
+        recent.entries.clear()  # what the searches before left in this process
+        selector = ForgettingSelector(random_state=random_state, memory=folder if with_memory else None)
         search = GridSearchCV(
             make_pipeline(selector, LogisticRegression(max_iter=5, tol=1)),
             {"forgettingselector__k": shares},
             cv=5,
+            n_jobs=n_jobs,
             refit=False,
             error_score="raise",
         )

@@ -2,23 +2,46 @@
 Keep the reviews that a transformer forgets
 ===========================================
 
-A transformer is fine-tuned on movie reviews, a callback counts how often each review is forgotten, the counts
-become a column of the dataset, and the most forgotten tenth is kept. Fine-tuned anew on these rows, on a tenth that
-covers hard and easy ones, and on a random tenth, the same transformer shows what the rows are worth. A tenth is
-little: many of the most forgotten rows have doubtful labels, and so few of them can mislead more than they teach.
+A transformer is fine-tuned on movie reviews, and its Trainer counts how often each review is forgotten, from the
+predictions that training makes anyway. The counts become a column of the dataset, and a part of the rows is kept by
+them. Fine-tuned anew on these rows, for equally many updates, on as many random rows, and on all rows, the same
+transformer shows what the rows are worth.
 
 On the command line::
 
     python imdb_transformer.py --rows 2000
 
-Without options this fine-tunes DistilBERT on all 25,000 reviews, for which a GPU is advisable. ``--model`` takes a
-folder as well as a name, ``--train`` and ``--test`` take JSON lines with a "text" and a "label" each in the place of
-the IMDB reviews.
+Without options this fine-tunes DistilBERT on all 25,000 reviews and keeps a tenth, for which a GPU is advisable.
+``--model`` takes a folder as well as a name, ``--train`` and ``--test`` take JSON lines with a "text" and a "label"
+each in the place of the IMDB reviews.
+
+Recorded output
+---------------
+
+A small encoder of 6 layers, 600 reviews of which the first 48 tokens are read, three tenths kept; on two CPU cores with
+one thread, of which other programs took a part: 19 minutes, of which the script computed for 7::
+
+    OMP_NUM_THREADS=1 python imdb_transformer.py --model minilm --train imdb-train.jsonl --test imdb-test.jsonl \\
+        --rows 600 --test-rows 500 --keep 0.3 --epochs 4 --kept-epochs 5 --batch-size 8 --lr 1e-4 --max-length 48 \\
+        --picture imdb_transformer.png
+
+.. literalinclude:: /recorded/imdb_transformer.txt
+   :language: text
+
+.. image:: /images/imdb_transformer.png
+   :alt: Reviews by their number of forgetting events, and test accuracy by the rows that were kept
+
+All three selections had 115 updates, all rows 300. With 500 test reviews an accuracy has a standard error of 0.02, so
+that ``"coverage"`` and random rows can't be told apart here. Trained on the most forgotten reviews alone the model is
+no better than chance: only 58 reviews were forgotten at all, and the other 122 of them are those with the smallest
+margins, which are the hardest to judge and the likeliest to have a wrong label.
 """
 
+# sphinx_gallery_thumbnail_path = "images/imdb_transformer.png"
+
 import argparse
+import sys
 import tempfile
-import time
 from collections import Counter
 
 import numpy as np
@@ -28,17 +51,19 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    PrinterCallback,
     Trainer,
     TrainingArguments,
     set_seed,
 )
+from transformers.utils import logging
 
 from skprune import select_rows
-from skprune.huggingface import ForgettingTrainerCallback
+from skprune.huggingface import ForgettingTrainer
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description="Fine-tune, count forgetting events, keep the most forgotten reviews.")
+    parser = argparse.ArgumentParser(description="Fine-tune, count forgetting events, keep reviews by them.")
     parser.add_argument("--model", default="distilbert-base-uncased", help="name or folder of a pretrained encoder")
     parser.add_argument("--train", help="JSON lines to train on, instead of stanfordnlp/imdb")
     parser.add_argument("--test", help="JSON lines to test on, instead of stanfordnlp/imdb")
@@ -54,6 +79,7 @@ def parse_arguments():
     parser.add_argument("--max-length", type=int, default=128, help="tokens of a review that are read")
     parser.add_argument("--bf16", action="store_true", help="train in mixed precision, faster where supported")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", help="file to draw the results into; needs matplotlib")
     options = parser.parse_args()
     if bool(options.train) != bool(options.test):
         parser.error("--train and --test go together")
@@ -71,39 +97,42 @@ def load_reviews(options):
     return [rows.select(range(min(draw[name] or len(rows), len(rows)))) for name, rows in shuffled.items()]
 
 
-def train(options, tokenizer, train_reviews, test_reviews, n_epochs, callbacks=()):
-    """Fine-tune the pretrained model and return its accuracy on the test reviews and the seconds it took."""
+def make_trainer(options, tokenizer, train_reviews, test_reviews, n_epochs, trainer_class=Trainer):
+    """Return a Trainer of the pretrained model, as it was before any fine-tuning."""
     set_seed(options.seed)
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder,
-            num_train_epochs=n_epochs,
-            per_device_train_batch_size=options.batch_size,
-            per_device_eval_batch_size=4 * options.batch_size,
-            learning_rate=options.lr,
-            bf16=options.bf16,
-            use_cpu=not torch.cuda.is_available(),
-            train_sampling_strategy="group_by_length",
-            save_strategy="no",
-            logging_strategy="epoch",
-            report_to="none",
-            seed=options.seed,
-        )
-        trainer = Trainer(
-            AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2),
-            arguments,
-            train_dataset=train_reviews,
-            eval_dataset=test_reviews,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            compute_metrics=lambda prediction: {
-                "accuracy": (prediction.predictions.argmax(1) == prediction.label_ids).mean()
-            },
-            callbacks=list(callbacks),
-        )
-        trainer.train()
-        seconds = time.perf_counter() - start
-        return trainer.evaluate()["eval_accuracy"], seconds
+    arguments = TrainingArguments(
+        tempfile.gettempdir(),  # nothing is saved
+        num_train_epochs=n_epochs,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=4 * options.batch_size,
+        learning_rate=options.lr,
+        bf16=options.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=not sys.stdout.isatty(),
+        seed=options.seed,
+    )
+    trainer = trainer_class(
+        AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2),
+        arguments,
+        train_dataset=train_reviews,
+        eval_dataset=test_reviews,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda prediction: {
+            "accuracy": (prediction.predictions.argmax(1) == prediction.label_ids).mean()
+        },
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def fine_tune(trainer):
+    """Return the accuracy on the test reviews after training, the number of updates and the seconds that training took."""
+    seconds = trainer.train().metrics["train_runtime"]
+    return trainer.evaluate()["eval_accuracy"], trainer.state.global_step, seconds
 
 
 def print_scores(reviews, scores):
@@ -123,8 +152,25 @@ def print_scores(reviews, scores):
             print(f"  margin {scores.margins[row]:5.2f}, label {review['label']}: {review['text'][:80]!r}...")
 
 
+def draw(file, scores, results):
+    """Draw how often reviews were forgotten, and the accuracies."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    n_events, n_reviews = np.unique(scores.events, return_counts=True)
+    left.bar(n_events, n_reviews)
+    left.set(xlabel="forgetting events", ylabel="reviews", xticks=n_events)
+    names = [f"{strategy}, {n_rows} rows" for strategy, n_rows, *_ in results]
+    bars = right.barh(names, [accuracy for *_, accuracy, _ in results])
+    right.bar_label(bars, fmt="%.3f", padding=3)
+    right.set(xlabel="test accuracy", xlim=(0, 1))
+    right.invert_yaxis()
+    figure.savefig(file, dpi=120, metadata={"Software": None})
+
+
 def main():
     options = parse_arguments()
+    logging.set_verbosity_error()
     train_reviews, test_reviews = load_reviews(options)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
 
@@ -133,23 +179,26 @@ def main():
 
     train_tokens, test_tokens = (reviews.map(tokenize, batched=True) for reviews in (train_reviews, test_reviews))
 
-    callback = ForgettingTrainerCallback()
-    accuracy, seconds = train(options, tokenizer, train_tokens, test_tokens, options.epochs, [callback])
-    scores = callback.scores_
+    trainer = make_trainer(options, tokenizer, train_tokens, test_tokens, options.epochs, ForgettingTrainer)
+    accuracy, n_updates, seconds = fine_tune(trainer)
+    scores = trainer.forgetting_scores_
     scored = train_reviews.add_column("forgetting_score", scores.events)
     print_scores(scored, scores)
 
-    results = [("all", len(scored), options.epochs, accuracy, seconds)]
+    results = [("all", len(scored), n_updates, accuracy, seconds)]
     for strategy in ("most_forgotten", "coverage", "random"):
         kept = select_rows(scores, options.keep, strategy=strategy, random_state=options.seed)
         by_class = Counter(scored.select(kept)["label"])
         print(f"\n{strategy}: {len(kept)} rows kept, by class", dict(sorted(by_class.items())))
-        accuracy, seconds = train(options, tokenizer, train_tokens.select(kept), test_tokens, options.kept_epochs)
-        results.append((strategy, len(kept), options.kept_epochs, accuracy, seconds))
+        trainer = make_trainer(options, tokenizer, train_tokens.select(kept), test_tokens, options.kept_epochs)
+        accuracy, n_updates, seconds = fine_tune(trainer)
+        results.append((strategy, len(kept), n_updates, accuracy, seconds))
 
-    print("\nrows             number   epochs   test accuracy   seconds")
-    for strategy, n_rows, n_epochs, accuracy, seconds in results:
-        print(f"{strategy:15}{n_rows:8}{n_epochs:9}{accuracy:16.3f}{seconds:10.0f}")
+    print("\nrows             number   updates   test accuracy   seconds of training")
+    for strategy, n_rows, n_updates, accuracy, seconds in results:
+        print(f"{strategy:15}{n_rows:8}{n_updates:10}{accuracy:16.3f}{seconds:22.0f}")
+    if options.picture:
+        draw(options.picture, scores, results)
 
 
 if __name__ == "__main__":

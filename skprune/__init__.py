@@ -1,6 +1,7 @@
 """Prune training sets by what a neural net forgets while it learns them."""
 
-from skprune._display import ForgettingDisplay, PruningCurveDisplay, pruning_curve
+from skprune._curve import fewest_rows, pruning_curve
+from skprune._display import ForgettingDisplay, PruningCurveDisplay
 from skprune._guard import PruningWarning
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
@@ -18,6 +19,7 @@ __all__ = [
     "Pipeline",
     "PruningCurveDisplay",
     "PruningWarning",
+    "fewest_rows",
     "make_pipeline",
     "pruning_curve",
     "select_rows",

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 from scipy import sparse
-from torch.utils.data import Dataset
+from skorch.dataset import Dataset
 
 from skprune._rows import count_rows, is_table, take_rows
 
@@ -16,7 +16,7 @@ class BatchDataset(Dataset):
 
     Parameters
     ----------
-    X : array-like, DataFrame, sparse matrix, tensor, or dict of them
+    X : array-like, DataFrame, sparse matrix, tensor, list of tensors, or dict of them
         A batch of a sparse matrix is made dense, of a DataFrame becomes one matrix.
     y : ndarray of shape (n_rows,), int64
     dtype : torch.dtype
@@ -35,7 +35,9 @@ class BatchDataset(Dataset):
         return count_rows(self.X)
 
     def __getitem__(self, row):
-        X, y = self.take_batch(np.array([row]))
+        X, y = self.take_batch(np.atleast_1d(row))
+        if np.ndim(row):  # where the sampler makes batches
+            return X, y
         return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
 
     def take_batch(self, rows):
@@ -137,12 +139,34 @@ class SampleDataset(Dataset):
         return self.X[row], self.y[row]
 
 
-def make_batches(net, X, y):
+class LabelledDataset(SampleDataset):
+    """Samples of a torch Dataset, features or pairs of them and a label, with other labels."""
+
+    def __getitem__(self, row):
+        X, *others = sample if isinstance(sample := self.X[row], (tuple, list)) else (sample,)
+        if len(others) > 1:
+            raise ValueError(
+                f"A sample of the {type(self.X).__name__} passed as X has {len(sample)} parts; expected features, or a pair "
+                "of features and a label. Let it return a dict of the features that the module takes."
+            )
+        return X, self.y[row]
+
+
+def make_batches(net, X, y=None):
     """Return a dataset for an initialized net, cast to the dtype of its parameters.
 
     Integer features become floating ones unless the module looks them up in an embedding. Samples that are no
     numbers, such as texts, are left to the net's collate_fn.
     """
+    if y is None:  # to predict; skorch gives a placeholder too
+        y = np.zeros(count_rows(X), dtype=np.int64)
+    if (
+        isinstance(X, list)
+        and X
+        and all(isinstance(row, torch.Tensor) for row in X)
+        and len({row.shape for row in X}) == 1
+    ):
+        X = torch.stack(X)
     if len(getattr(X, "shape", ())) == 1 and hasattr(X, "to_numpy"):  # a Series
         X = X.to_numpy()
     if _is_samples(X):

@@ -1,15 +1,17 @@
-"""Results kept in a joblib.Memory, found again by what their input holds."""
+"""Where finished runs are kept: a folder, or this process. What is kept is bytes, and a digest finds it again."""
 
-import pickle
+import os
+import threading
+import warnings
 import zlib
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FunctionType
 
-import cloudpickle
-import torch
 from filelock import FileLock
-from joblib.hashing import NumpyHasher
+from sklearn.utils.validation import check_memory
+
+from skprune._digest import digest
+from skprune._guard import PruningWarning
 
 
 def is_off(memory):
@@ -18,101 +20,121 @@ def is_off(memory):
 
 
 def recall(memory, inputs, function, *args):
-    """Return ``function(*args)``, stored under `inputs`; what another process computes just now is waited for.
-
-    Unlike joblib's own hash, tensors count by their numbers, and classes and functions of a script, a notebook or
-    another function by their code, so that these are found again in another process and not after a change.
+    """Return ``function(*args)``, which joblib stores under what `inputs` are and do.
 
     Parameters
     ----------
     memory : object with the joblib.Memory interface
     inputs : object
-        All that the result depends on.
+        All that the result depends on. If not all of it is known, the function is called each time.
     function : callable
     *args : objects
 
     Returns
     -------
     result : object
-        A copy of what `function` returned.
     """
-    key = _Hasher("md5", coerce_mmap=True).hash((function, inputs))
+    key = digest(inputs)
+    if key is None:
+        return function(*args)
     stored = memory.cache(_call, ignore=["function", "args"])
-    with _locked(memory, key):
-        entry = stored(key, function, args)
-        if not _is_sound(entry):  # damaged on its way to the disk or there
-            stored.call_and_shelve(key, function, args).clear()
-            entry = stored(key, function, args)
-        return cloudpickle.loads(entry["pickled"])
+    if getattr(memory, "backend", None) != "local":
+        return stored(key, function, args)
+    with Folder(memory.location).locked(key):
+        return stored(key, function, args)
 
 
 def _call(key, function, args):
-    result = function(*args)
-    try:
-        pickled = cloudpickle.dumps(result)  # plain pickle knows no function of a script in a worker
-        return {"pickled": pickled, "checksum": zlib.crc32(pickled)}
-    except (AttributeError, TypeError, pickle.PicklingError) as error:
-        raise ValueError(
-            f"The result cannot be stored in memory: {error}. Define classes at the top level of a file, script or "
-            "notebook, not inside a function, or leave memory out."
-        ) from error
+    return function(*args)
 
 
-def _is_sound(entry):
-    try:
-        return zlib.crc32(entry["pickled"]) == entry["checksum"]
-    except (TypeError, KeyError):
-        return False
-
-
-def _locked(memory, key):
-    if getattr(memory, "backend", None) != "local":
-        return nullcontext()
-    folder = Path(memory.location) / "joblib" / "skprune-locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{key}.lock")
-
-
-class _Hasher(NumpyHasher):
-    def save(self, obj):
-        if isinstance(obj, torch.Tensor):
-            numbers = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            obj = (type(obj), str(obj.dtype), tuple(obj.shape), obj.requires_grad, numbers)
-        elif isinstance(obj, (type, FunctionType)) and (obj.__module__ == "__main__" or "<" in obj.__qualname__):
-            obj = _describe(obj)
-        super().save(obj)
-
-
-def _describe(obj):
-    """Return the code of a class or function that cannot be imported."""
-    name = (obj.__module__, obj.__qualname__)
-    if isinstance(obj, FunctionType):
-        closure = [_enclosed(cell) for cell in obj.__closure__ or ()]
-        return name, _code(obj.__code__), obj.__defaults__, obj.__kwdefaults__, closure
-    members = sorted((member, _member(value)) for member, value in vars(obj).items() if _member(value) is not None)
-    return name, obj.__bases__, members
-
-
-def _member(value):
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    if isinstance(value, property):
-        value = value.fget
-    if isinstance(value, FunctionType):
-        return repr(_describe(value)[0]), _code(value.__code__), repr(value.__defaults__), repr(value.__kwdefaults__)
-    return repr(value) if isinstance(value, (bool, int, float, str, tuple)) else None
-
-
-def _enclosed(cell):
-    try:
-        value = cell.cell_contents
-    except ValueError:  # empty yet
+def find_store(memory):
+    """Return where runs are kept: of None this process, of a joblib.Memory or path its folder, None for nowhere."""
+    if memory is None:
+        return recent
+    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+    if is_off(memory):
         return None
-    if isinstance(value, type):  # a method that calls super() encloses its own class
-        return value.__module__, value.__qualname__
-    return _code(value.__code__) if isinstance(value, FunctionType) else value
+    if getattr(memory, "backend", None) != "local":
+        raise ValueError(
+            f"Runs are stored in files: memory must be a folder or a joblib.Memory of one, got {memory!r}."
+        )
+    return Folder(memory.location)
 
 
-def _code(code):
-    constants = tuple(_code(constant) if isinstance(constant, CodeType) else constant for constant in code.co_consts)
-    return code.co_code, code.co_names, code.co_varnames, constants
+class Folder:
+    """Entries in the folder of a joblib.Memory, which ``Memory.clear`` removes as well."""
+
+    def __init__(self, location):
+        self.path = Path(location) / "joblib" / "skprune-runs"
+
+    @contextmanager
+    def locked(self, key):
+        """Wait until no other process makes the entry of this key."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / f"{key}.lock"):
+            yield
+
+    def get(self, key):
+        """Return an entry; None if there is none, or a damaged one."""
+        try:
+            content = (self.path / f"{key}.run").read_bytes()
+        except FileNotFoundError:
+            return None
+        return content[4:] if content[:4] == _checksum(content[4:]) else None
+
+    def put(self, key, entry):
+        """Store an entry, or warn if the disk is full. Another process sees the whole of it or nothing."""
+        part = self.path / f"{key}.part"
+        try:
+            part.write_bytes(_checksum(entry) + entry)
+            part.replace(self.path / f"{key}.run")
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            message = f"Unable to store a finished run in {self.path}, so that it will be trained again: {error}."
+            warnings.warn(message, PruningWarning, stacklevel=2)
+
+
+def _checksum(entry):
+    return zlib.crc32(entry).to_bytes(4, "little")
+
+
+class Recent:
+    """The last entries of this process, few enough to hold no more than some megabytes."""
+
+    max_bytes = 2**24
+
+    def __init__(self):
+        self.entries = {}
+        self.restart()
+
+    def restart(self):
+        self.lock = threading.RLock()
+
+    def __reduce__(self):
+        return "recent"  # in another process that which is there
+
+    @contextmanager
+    def locked(self, key):
+        """Wait for the other threads; one lock for all keys, since trainings take turns."""
+        with self.lock:
+            yield
+
+    def get(self, key):
+        with self.lock:
+            if key in self.entries:
+                self.entries[key] = self.entries.pop(key)  # the last one used goes last
+            return self.entries.get(key)
+
+    def put(self, key, entry):
+        with self.lock:
+            self.entries.pop(key, None)
+            if len(entry) <= self.max_bytes:
+                self.entries[key] = entry
+            while sum(map(len, self.entries.values())) > self.max_bytes:
+                del self.entries[next(iter(self.entries))]
+
+
+recent = Recent()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=recent.restart)  # a thread that held the lock is not there

@@ -1,10 +1,10 @@
-"""Batches of a user's iterator with the numbers of their rows."""
+"""The rows of a net's batches, by the order in which its iterator draws them."""
 
-from functools import partial
+from collections import deque
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate, default_convert
 
 
 def whole_dataset(dataset):
@@ -13,171 +13,178 @@ def whole_dataset(dataset):
 
 
 def row_numbers_of(dataset):
-    """Return the row numbers of a `Subset` in its whole, None for a whole dataset."""
+    """Return the row numbers of a dataset: those of a `Subset` in its whole, else from 0."""
     if type(dataset) is not Subset:
-        return None
-    outer = row_numbers_of(dataset.dataset)
-    return np.asarray(dataset.indices) if outer is None else outer[dataset.indices]
+        return np.arange(len(dataset))
+    return row_numbers_of(dataset.dataset)[dataset.indices]
 
 
-class NumberedTraining:
-    """Stands in for a net's ``iterator_train`` and tells the recorder the rows of each batch."""
+class DrawnRows:
+    """The rows that an iterator draws from a map-style dataset, in their order, until their batches come.
 
-    def __init__(self, iterator, recorder, prepare):
-        self.iterator = iterator
-        self.recorder = recorder
-        self.prepare = prepare
-
-    def __call__(self, dataset, **kwargs):
-        return _TrainingBatches(NumberedLoader(self.iterator, dataset, kwargs, self.prepare), self.recorder)
-
-
-class _TrainingBatches:
-    def __init__(self, loader, recorder):
-        self.loader = loader
-        self.recorder = recorder
-
-    def __len__(self):
-        return len(self.loader)
-
-    def __iter__(self):
-        self.recorder.rows_ = None
-        for rows, batch in self.loader:
-            self.recorder.rows_ = rows
-            yield batch
-        if self.recorder.rows_ is None:
-            raise ValueError(
-                "The net's iterator_train made no batch at all. With drop_last=True there must be at least batch_size rows: "
-                "choose a smaller batch_size, or leave drop_last out."
-            )
-
-
-class NumberedLoader:
-    """Iterate over the batches of a user's iterator as pairs of row numbers and batch.
-
-    The row numbers of a DataLoader travel with its samples, through any sampler, worker and collate_fn. Another
-    iterator, of which nothing is known, gets them as targets, and the targets are put back behind it.
+    Where code of the user's lies between draw and batch, the targets of a batch must be those of its rows; and by the end of
+    an epoch targets must have both risen and fallen within batches, so that a change of order would have been seen.
     """
 
-    def __init__(self, iterator, dataset, kwargs, prepare):
+    def __init__(self, dataset, y=None):
         if not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
                 "Use a map-style torch Dataset."
             )
-        numbered = _NumberedDataset(dataset)
-        self.loader = iterator(numbered, **kwargs)
-        self.targets = None
-        if isinstance(self.loader, DataLoader):
-            numbered.whole_batches = self.loader.collate_fn is default_collate and hasattr(
-                whole_dataset(dataset), "take_batch"
+        self.row_numbers = row_numbers_of(dataset)
+        y = y if getattr(whole_dataset(dataset), "y", None) is None else whole_dataset(dataset).y
+        self.y = y
+        self.batches_as_drawn = True
+        self.by = "iterator"
+        self.drawn = deque()
+        self.n_compared = 0
+        self.rise = self.fall = False
+
+    def draw(self, positions):
+        """Write down the positions, one or several, that an iterator draws from the dataset; return them."""
+        key = list(positions) if isinstance(positions, tuple) else positions
+        self.drawn.append(np.atleast_1d(self.row_numbers[key]))
+        return positions
+
+    def take(self, y_true):
+        """Return the row numbers of the next batch, whose targets are `y_true`, as a tensor."""
+        rows = self.drawn.popleft() if self.drawn else self.row_numbers[:0]
+        while len(rows) < len(y_true) and self.drawn:
+            rows = np.concatenate([rows, self.drawn.popleft()])
+        if len(rows) < len(y_true):
+            raise ValueError(
+                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so "
+                "that they can't be matched. It probably holds rows of its own, or repeats them. Let it index the dataset that "
+                "it is given, dataset[i], once a row, or use a torch DataLoader with a sampler."
             )
-            self.loader.collate_fn = partial(_collate_numbered, self.loader.collate_fn)
-        else:
-            self.targets = torch.as_tensor(_targets(whole_dataset(dataset)))
-            self.loader = iterator(_TargetsAreRows(dataset), **kwargs)
-        self.loader = prepare(self.loader)
+        if len(rows) > len(y_true):
+            self.drawn.appendleft(rows[len(y_true) :])
+        rows = torch.from_numpy(rows[: len(y_true)])
+        if not self.batches_as_drawn:
+            self._compare(rows, y_true.cpu())
+        return rows
+
+    def _compare(self, rows, y_true):
+        if self.y is None:
+            raise ValueError(
+                f"The net's {self.by} may change the order of rows, which only targets can tell, and the targets of the dataset "
+                "are unknown. Pass them to fit beside the dataset, net.fit(dataset, y)."
+            )
+        self.y = self.y.cpu() if isinstance(self.y, torch.Tensor) else torch.from_numpy(np.asarray(self.y))
+        expected = self.y[rows]
+        if expected.shape != y_true.shape or not (expected == y_true).all():
+            raise ValueError(
+                f"The targets of a batch are not those of the {len(rows)} rows drawn for it: the net's {self.by} changes "
+                f"targets, or the order of rows, or leaves rows out. Got {y_true[:5].tolist()}, expected "
+                f"{expected[:5].tolist()}, the first of them. Leave that to the dataset or to a sampler, or use "
+                "record='epoch' with an iterator_valid that keeps the order."
+            )
+        if len(rows) == 1:  # nothing to exchange within it, but perhaps with the batch before
+            self.last, expected = expected, torch.cat([getattr(self, "last", expected), expected])
+        steps = expected.double().diff()
+        self.rise |= bool((steps > 0).any())
+        self.fall |= bool((steps < 0).any())
+        self.n_compared += len(rows)
+
+    def end(self):
+        """Raise a ValueError if the batches of the epoch that ends can't be known to have been matched to their rows."""
+        if self.drawn:
+            raise ValueError(
+                f"The net's {self.by} drew {sum(map(len, self.drawn))} rows more than its batches have, so it can't be known "
+                "which are which. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
+            )
+        if self.n_compared > 1 and not (self.rise and self.fall):
+            raise ValueError(
+                f"Whether the net's {self.by} changes the order of rows can't be told: within every batch targets are in order "
+                "already. Shuffle the rows, with iterator_train__shuffle=True, or pass them in another order."
+            )
+
+
+def follow(make_iterator, dataset, rows=None):
+    """Return the iterator that `make_iterator` makes of a dataset, and let it tell `rows`, if given, what it draws.
+
+    A DataLoader without a collate_fn gets whole batches from a dataset that has them.
+    """
+    iterator = make_iterator(dataset)
+    loader = getattr(iterator, "base_dataloader", iterator)  # where accelerate keeps the one that it iterates over
+    if not isinstance(loader, DataLoader):
+        if rows is None:
+            return iterator
+        rows.batches_as_drawn, rows.by = False, f"iterator {type(iterator).__name__}"
+        return make_iterator(_Watched(dataset, rows))
+    is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
+    # The attributes are fixed for others, since a loader would go on with what it made of them before.
+    if (
+        collate is default_collate
+        and loader.batch_sampler is not None
+        and hasattr(whole_dataset(dataset), "take_batch")
+    ):
+        object.__setattr__(loader, "dataset", _WholeBatches(dataset, row_numbers_of(dataset)))
+        loader.collate_fn = _as_it_is
+    if rows is not None:
+        rows.batches_as_drawn = is_plain and collate in (default_collate, default_convert)
+        name = getattr(collate, "__qualname__", type(collate).__name__)
+        rows.by = f"collate_fn {name}" if is_plain else f"iterator {type(loader).__name__}"
+        kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
+        object.__setattr__(loader, kind, _Drawing(getattr(loader, kind), rows))
+        loader.in_order = True  # else batches of several workers may overtake each other
+    return iterator
+
+
+def _as_it_is(batch):
+    return batch
+
+
+class _Instead:
+    """Stands in for an object, whose other attributes are its own."""
+
+    def __init__(self, instead_of, rows=None):
+        self.instead_of = instead_of
+        self.rows = rows
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "instead_of":
+            raise AttributeError(name)
+        return getattr(self.instead_of, name)
 
     def __len__(self):
-        return len(self.loader)
+        return len(self.instead_of)
+
+
+class _Drawing(_Instead):
+    """A sampler that tells what it hands out."""
 
     def __iter__(self):
-        if self.targets is None:
-            yield from self.loader
-            return
-        for X, rows in self.loader:
-            rows = torch.as_tensor(rows)
-            if rows.ndim != 1 or not ((rows >= 0) & (rows < len(self.targets))).all() or (rows != rows.long()).any():
-                raise ValueError(
-                    "The net's iterator changes the targets of its dataset, so that its batches can't be matched to rows. "
-                    "Use a torch DataLoader, or leave the targets as the dataset gives them."
-                )
-            yield rows.long(), (X, self.targets[rows.long()])
+        return map(self.rows.draw, self.instead_of)
 
 
-class _NumberedDataset(Dataset):
-    """Pair every sample of a dataset with its row number."""
-
-    whole_batches = False
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-        self.row_numbers = row_numbers_of(dataset)
-
-    def __getattr__(self, name):  # samplers and iterators may look at what the dataset has
-        if name.startswith("__") or name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __len__(self):
-        return len(self.dataset)
+class _WholeBatches(_Instead, Dataset):
+    """A dataset whose samples come as one batch."""
 
     def __getitem__(self, position):
-        return self._number(position), self.dataset[position]
+        return self.instead_of[position]
 
     def __getitems__(self, positions):
-        rows = self._number(np.asarray(positions))
-        whole = whole_dataset(self.dataset)
-        if self.whole_batches:
-            return torch.from_numpy(rows), whole.take_batch(rows)
-        if hasattr(whole, "__getitems__"):
-            return list(zip(rows, whole.__getitems__(rows.tolist()), strict=True))
-        return [(row, whole[row]) for row in rows.tolist()]
-
-    def _number(self, position):
-        return position if self.row_numbers is None else self.row_numbers[position]
+        return whole_dataset(self.instead_of).take_batch(self.rows[positions])
 
 
-class _TargetsAreRows(_NumberedDataset):
-    """Give row numbers in the place of targets."""
+class _Watched(_Instead, Dataset):
+    """A dataset that tells which samples, or which of its labels in `y`, are taken."""
+
+    def __getitem__(self, position):
+        return self.instead_of[self.rows.draw(position)]
 
     @property
     def y(self):
-        return self._number(np.arange(len(self)))
-
-    def __getitem__(self, position):
-        X, _ = self.dataset[position]
-        return X, self._number(position)
-
-    def __getitems__(self, positions):
-        return [self[position] for position in positions]
+        labels = np.asarray(self.instead_of.y).view(_WatchedLabels)
+        labels.rows = self.rows
+        return labels
 
 
-def _collate_numbered(collate, samples):
-    if isinstance(samples, tuple):  # a batch that the dataset made, or one sample where batching is off
-        rows, batch = samples
-        return torch.as_tensor(rows), batch if torch.is_tensor(rows) else collate(batch)
-    rows, samples = zip(*samples, strict=True)
-    rows, batch = torch.tensor(rows), collate(list(samples))
-    if collate is default_collate:
-        return rows, batch
-    return rows[_order(collate, samples, batch)], batch
+class _WatchedLabels(np.ndarray):
+    def __array_finalize__(self, other):
+        self.rows = getattr(other, "rows", None)
 
-
-def _order(collate, samples, batch):
-    """Return which of the samples became which row of the batch, for a collate_fn that may sort them."""
-    try:
-        _, order = collate([(X, position) for position, (X, _) in enumerate(samples)])
-        order = torch.as_tensor(order)
-    except Exception:  # it may do with targets what it likes, and then must keep the order
-        order = None
-    in_order = torch.arange(len(samples))
-    if order is not None and order.shape == in_order.shape and torch.equal(order.sort().values, in_order):
-        return order
-    targets = [y for _, y in samples]
-    if not torch.equal(torch.as_tensor(batch[1]), torch.as_tensor(targets)):
-        raise ValueError(
-            "The collate_fn changes targets or their order, so that its batches can't be matched to rows. "
-            "Let it return X and y with one entry a sample, in the order of the samples."
-        )
-    return in_order
-
-
-def _targets(dataset):
-    targets = getattr(dataset, "y", None)
-    if targets is None:
-        raise TypeError(
-            "A net's iterator that is no torch DataLoader needs a dataset with the targets in its attribute y; "
-            f"{type(dataset).__name__} has none. Use a torch DataLoader."
-        )
-    return targets
+    def __getitem__(self, key):
+        return np.asarray(self)[self.rows.draw(key)]

@@ -1,32 +1,30 @@
 """A scikit-learn Pipeline in which steps may select rows while fitting."""
 
-from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import reduce, wraps
 
 import sklearn.pipeline
 from sklearn import get_config
 from sklearn.base import clone
-from sklearn.utils.metadata_routing import process_routing
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_memory
 
+from skprune._callbacks import subtask, task_of, with_callbacks
 from skprune._memory import is_off, recall
-from skprune._rows import count_rows, has_entry_per_row, take_rows
-
-try:
-    from sklearn.callback import with_callbacks
-except ImportError:  # scikit-learn before 1.9 has no callbacks
-
-    def with_callbacks(method):
-        return method
+from skprune._rows import row_wise, take_rows
 
 
 def _selects(step):
     return hasattr(step, "fit_resample")
 
 
-def _last_step_selects(self):
-    return len(self.steps) > 0 and _selects(self.steps[-1][1])
+def _skipped(steps):
+    return all(step in (None, "passthrough") for _, step in steps)
+
+
+def _can_fit_resample(self):
+    return any(_selects(step) and _skipped(self.steps[i + 1 :]) for i, (_, step) in enumerate(self.steps))
 
 
 def _last_step_has(name):
@@ -57,23 +55,22 @@ def _documented_as_inherited(method):
     return wraps(getattr(inherited, "__wrapped__", inherited))(method)
 
 
-def _passed_over(pipeline):
-    """Return a plain Pipeline of the same fitted steps in which selecting ones do nothing."""
-    steps = []
-    for name, step in pipeline.steps:
-        if _selects(step):
-            step = _passed_over(step) if isinstance(step, sklearn.pipeline.Pipeline) else "passthrough"
-        steps.append((name, step))
-    return sklearn.pipeline.Pipeline(steps, transform_input=pipeline.transform_input)
+def _passed_over(step):
+    """Return a step without the selection of rows: of a Pipeline, a plain one of the same fitted steps."""
+    if _selects(step) and isinstance(step, FrozenEstimator):
+        step = step.estimator
+    if isinstance(step, Pipeline) or (_selects(step) and isinstance(step, sklearn.pipeline.Pipeline)):
+        steps = [(name, _passed_over(part)) for name, part in step.steps]
+        return sklearn.pipeline.Pipeline(steps, transform_input=step.transform_input)
+    return "passthrough" if _selects(step) else step
 
 
 def _without_selection(name):
     """Make the method `name` of scikit-learn's Pipeline pass over selecting steps."""
 
     def method(self, *args, **kwargs):
-        if self._first_selecting() is None:
-            return getattr(super(Pipeline, self), name)(*args, **kwargs)
-        return getattr(_passed_over(self), name)(*args, **kwargs)
+        selects_nothing = super(Pipeline, self) if self._first_selecting() is None else _passed_over(self)
+        return getattr(selects_nothing, name)(*args, **kwargs)
 
     method.__name__ = name
     return _documented_as_inherited(method)
@@ -83,12 +80,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
     """A scikit-learn Pipeline whose steps may select rows while fitting.
 
     A step with `fit_resample`, such as :class:`ForgettingSelector` or any sampler of imbalanced-learn [1]_, selects
-    rows while fitting: the steps behind it see X, y and every fit parameter with one entry a row cut alike. It
-    does nothing at `predict`, `transform`, `score` and the like. Without such a step this is
-    :class:`sklearn.pipeline.Pipeline` in every respect.
+    rows while fitting: the steps behind it see X, y and row-wise fit parameters cut alike. In a `FrozenEstimator`, it
+    keeps the rows that it kept. It does nothing at `predict`, `transform`, `score` and the like. Without such a step
+    this is :class:`sklearn.pipeline.Pipeline` in every respect.
 
     With such a step last, the Pipeline has `fit_resample` itself, and its `transform` returns the kept rows of the
-    rows that it was fitted with.
+    rows that it was fitted with. A trailing "passthrough" leaves the first as it is, and lets the second return all rows.
 
     Parameters
     ----------
@@ -106,11 +103,9 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     Attributes
     ----------
-    named_steps : Bunch
-        Steps by name.
     sample_indices_ : ndarray of shape (n_kept,), int
         Numbers of the rows that were kept while fitting. Only where the last step selects.
-    classes_, n_features_in_, feature_names_in_
+    named_steps, classes_, n_features_in_, feature_names_in_
         As in :class:`sklearn.pipeline.Pipeline`.
 
     See Also
@@ -120,9 +115,16 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     Notes
     -----
-    In a fit parameter counts as row-wise what has as many entries as X has rows and is no string and no mapping.
-    A sampler that makes new rows, such as SMOTE, leaves no row numbers to cut by: a row-wise fit parameter for a
-    step behind it is an error.
+    A fit parameter with one entry for each row of X is cut with X, as in scikit-learn's cross-validation. Validation
+    data are never cut: parameters named in `transform_input`, and those whose names have one of the words "val",
+    "valid", "validation", "eval", "evaluation", "test", "dev" and "holdout" between underscores, such as ``X_val``,
+    ``eval_set`` and ``eval_sample_weight``. A parameter that may be either is an error: one that looks like X, or that
+    comes with validation data of as many rows, unless its name has one of the words "weight", "weights", "group",
+    "groups" and "scores". With metadata routing, the name that counts is the one given by `set_fit_request`.
+
+    A sampler that makes new rows, such as SMOTE, leaves no row numbers to cut by: a parameter to cut for a step behind
+    it is an error. Metadata go to a selecting step by its `set_fit_resample_request`, a method that imbalanced-learn
+    gives to all classes defined after its import, or else by its `set_fit_request`.
 
     References
     ----------
@@ -161,18 +163,13 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def fit_predict(self, X, y=None, **params):
         return self._fit_steps("fit_predict", X, y, params)
 
-    @available_if(_last_step_selects)
+    @available_if(_can_fit_resample)
     def fit_resample(self, X, y=None, **params):
         """Fit all steps and return the rows that the last one keeps.
 
         Parameters
         ----------
-        X : iterable
-            Training data.
-        y : iterable, default=None
-            Training targets.
-        **params : dict of str -> object
-            As for :meth:`fit`.
+        X, y, **params : as for :meth:`fit`
 
         Returns
         -------
@@ -194,59 +191,62 @@ class Pipeline(sklearn.pipeline.Pipeline):
     @available_if(_can_transform)
     @_documented_as_inherited
     def transform(self, X, **params):
-        if not _last_step_selects(self):
+        if not (self.steps and _selects(self.steps[-1][1])):
             return self._transform_all_rows(X, **params)
         if params:
             raise ValueError(
                 f"transform of a Pipeline whose last step selects rows takes X alone, got {', '.join(params)}."
             )
-        for name, step in self.steps:
-            if hasattr(step, "transform"):
-                X = step.transform(X)
-            elif _selects(step):
-                if _kept_rows(step) is None:
-                    raise ValueError(
-                        f"The step {name!r} makes new rows, which transform can't make of others: {step!r}. Use fit_resample."
-                    )
-                X = take_rows(X, _kept_rows(step))
+        for _, step in self.steps:
+            X = X if step in (None, "passthrough") else _transform(step, X)
         return X
 
     @property
     def sample_indices_(self):
-        if not _last_step_selects(self):
-            raise AttributeError(
-                f"'{type(self).__name__}' has no attribute 'sample_indices_': its last step keeps all rows"
-            )
-        rows = None
-        for _, step in self.steps:
-            if _selects(step):
-                kept = _kept_rows(step)
-                if kept is None:
-                    raise AttributeError(f"{step!r} makes new rows, which have no numbers")
-                rows = kept if rows is None else rows[kept]
-        return rows
+        kept = [_kept_rows(step) for _, step in self.steps if _selects(step)]
+        if not _can_fit_resample(self) or any(rows is None for rows in kept):
+            raise AttributeError("No 'sample_indices_': the last step must select rows, and no step make new ones")
+        return reduce(lambda rows, chosen: rows[chosen], kept)
+
+    def without_selection(self):
+        """Return a plain Pipeline of the same fitted steps that selects no rows.
+
+        ``pipe.without_selection()[:-1].transform(X_test)`` is what the last step sees of new rows, for plots and SHAP.
+
+        Returns
+        -------
+        pipeline : sklearn.pipeline.Pipeline
+            Shares the steps; selecting ones are ``"passthrough"``.
+        """
+        return _passed_over(self)
+
+    def get_metadata_routing(self):
+        router = super().get_metadata_routing()
+        for name, step in router:
+            if _selects(self.named_steps[name]):
+                for caller in ("fit", "fit_transform", "fit_predict"):
+                    step.mapping.add(caller=caller, callee=_routed_method(self.named_steps[name]))
+        return router
 
     def _first_selecting(self):
         """Return the position of the first selecting step, or None."""
-        if not isinstance(self.steps, (list, tuple)):
-            return None
-        return next((position for position, step in enumerate(self.steps) if _selects(step[1])), None)
+        steps = self.steps if isinstance(self.steps, (list, tuple)) else []
+        return next((position for position, step in enumerate(steps) if _selects(step[1])), None)
 
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method, for the steps behind a selecting one on what that keeps."""
         position = self._first_selecting()
+        self._check_params(position, params)
         if position is None:
             return getattr(super(), method)(X, y, **params)
-        self._check_steps()
-        self._check_params(params)
-        is_last = position == len(self.steps) - 1
-        with _task(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
+        is_last = _skipped(self.steps[position + 1 :])
+        with task_of(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
             X, y, params = self._fit_selecting(position, method, X, y, params, task)
             if is_last:
                 return {"fit": self, "fit_transform": X, "fit_resample": (X, y)}[method]
             rest = self._part(position + 1, len(self.steps))
-            with _subtask(task, self, "fit-steps-behind", X, y, part=rest):
+            with subtask(task, self, "fit-steps-behind", X, y, part=rest):
                 result = getattr(rest, method)(X, y, **params)
             self.steps = [*self.steps[: position + 1], *rest.steps]
             return self if result is rest else result
@@ -255,128 +255,98 @@ class Pipeline(sklearn.pipeline.Pipeline):
         """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and the params of the rest."""
         name, selector = self.steps[position]
         head, ours, rest = self._split_params(position, method, params)
+        cut = row_wise(rest, X, own=self.transform_input or ()) if rest else []
         if position > 0:
             front = self._part(0, position)
             front.steps = [*front.steps, (name, "passthrough")]  # the last step of a Pipeline is never stored in memory
-            with _subtask(task, self, "fit-steps-in-front", X, y, part=front):
+            with subtask(task, self, "fit-steps-in-front", X, y, part=front):
                 X = front.fit_transform(X, y, **head)
             self.steps = [*front.steps[:-1], *self.steps[position:]]
             rest = _transform_inputs(front, rest, self.transform_input)
-
-        n_rows = count_rows(X)
         memory = check_memory(self.memory)
-        with _subtask(task, self, f"select-rows-{name}", X, y):
+        with subtask(task, self, f"select-rows-{name}", X, y):
             if is_off(memory):
                 selector, X, y = _fit_resample(selector, X, y, ours)
             else:
                 selector = clone(selector)
                 selector, X, y = recall(memory, (selector, X, y, ours), _fit_resample, selector, X, y, ours)
         self.steps = [*self.steps[:position], (name, selector), *self.steps[position + 1 :]]
-        return X, y, self._cut(rest, n_rows, name, selector)
+        return X, y, {**rest, **_take_kept({param: rest[param] for param in cut}, name, selector)}
 
     def _part(self, start, stop):
         part = self[start:stop]
         part.transform_input = self.transform_input
         return part
 
-    def _check_steps(self):
-        """Raise what scikit-learn raises for such steps, before anything is fitted."""
-        names = [name for name, _ in self.steps]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Names provided are not unique: {names!r}")
-        conflicts = sorted(set(names) & set(self.get_params(deep=False)) | {name for name in names if "__" in name})
-        if conflicts:
-            raise ValueError(f"Estimator names must contain no __ and be no constructor arguments: got {conflicts!r}")
-        for _, step in self.steps[:-1]:
-            if step not in (None, "passthrough") and not _selects(step) and not hasattr(step, "transform"):
-                raise TypeError(
-                    "All intermediate steps should be transformers and implement fit and transform, select rows by "
-                    f"fit_resample, or be the string 'passthrough'; '{step}' (type {type(step)}) doesn't"
-                )
-
-    def _check_params(self, params):
-        names = [name for name, _ in self.steps]
-        if get_config()["enable_metadata_routing"]:
+    def _check_params(self, position, params):
+        """Raise what is wrong with steps and parameters, before anything is fitted."""
+        for name, step in self.steps[:-1] if isinstance(self.steps, (list, tuple)) else ():
+            _check_intermediate(name, step)
+        if position is None:
             return
-        for param in params:
+        # scikit-learn looks at names and parameters of a Pipeline while fitting it.
+        plain = sklearn.pipeline.Pipeline([(name, "passthrough") for name, _ in self.steps])
+        verbose = self.verbose is not True and self.verbose
+        plain.set_params(memory=self.memory, transform_input=self.transform_input, verbose=verbose).fit(None)
+        steps = dict(self.steps)
+        for param in () if get_config()["enable_metadata_routing"] else params:
             step, separator, _ = param.partition("__")
-            if not separator or step not in names:
+            if not separator or step not in steps:
                 raise ValueError(
                     f"Pipeline.fit does not accept the {param} parameter. You can pass parameters to specific steps of your "
                     "pipeline using the stepname__parameter format, e.g. "
-                    f"`Pipeline.fit(X, y, {names[-1]}__sample_weight=sample_weight)`; the steps are {', '.join(names)}."
+                    f"`Pipeline.fit(X, y, {self.steps[-1][0]}__sample_weight=sample_weight)`; the steps are {', '.join(steps)}."
                 )
 
     def _split_params(self, position, method, params):
         """Return the fit parameters of the steps in front of `position`, of the step there, and of those behind."""
-        name = self.steps[position][0]
-        if not get_config()["enable_metadata_routing"]:
-            steps = {param: param.partition("__")[0] for param in params}
-            in_front = {step for step, _ in self.steps[:position]}
-            head = {param: value for param, value in params.items() if steps[param] in in_front}
-            ours = {param.partition("__")[2]: value for param, value in params.items() if steps[param] == name}
-            rest = {p: value for p, value in params.items() if steps[p] not in in_front and steps[p] != name}
-            return head, ours, rest
+        name, selector = self.steps[position]
         method = "fit" if method == "fit_resample" else method
-        routed = process_routing(self, method, **params)[name]
-        # Which of the two a step is called by depends on its place and on what it has.
-        ours = {**routed.get("fit", {}), **routed.get("fit_transform", {})}
-        head = self._consumed(0, position, "fit_transform", params)
-        rest = self._consumed(position + 1, len(self.steps), method, params)
-        return head, ours, rest
-
-    def _consumed(self, start, stop, method, params):
-        if start == stop:
-            return {}
-        routing = self._part(start, stop).get_metadata_routing()
-        return {param: params[param] for param in routing.consumes(method, params.keys())}
-
-    def _cut(self, params, n_rows, name, selector):
-        """Cut the row-wise ones of `params` to the rows that the selector keeps."""
-        rows = _kept_rows(selector)
-        cut = dict(params)
-        for param, values in params.items():
-            if param in (self.transform_input or ()) or not has_entry_per_row(values, n_rows):
-                continue
-            if rows is None:
-                raise ValueError(
-                    f"The step {name!r} makes new rows, so that the {n_rows} entries of {param} can't be cut in step with X "
-                    f"and y: {selector!r} has neither get_support nor sample_indices_. Leave {param} out, or use a step that "
-                    "only selects rows."
-                )
-            cut[param] = take_rows(values, rows)
-        return cut
+        if get_config()["enable_metadata_routing"]:
+            ours = process_routing(self, method, **params)[name][_routed_method(selector)]
+        else:
+            steps = {param: param.partition("__") for param in params}
+            ours = {param: params[full] for full, (step, _, param) in steps.items() if step == name}
+        head = _asked_for(self._part(0, position), "fit_transform", params)
+        return head, ours, _asked_for(self._part(position + 1, len(self.steps)), method, params)
 
 
-@contextmanager
-def _task(pipeline, X, y, n_parts):
-    """Tell scikit-learn's callbacks of a fit in `n_parts` parts; yield its context, or None where there are none."""
-    if not hasattr(pipeline, "set_callbacks"):
-        yield None
-        return
-    # Private by its name, yet what scikit-learn documents for estimators of others.
-    context = pipeline._init_callback_context(max_subtasks=n_parts)
-    context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
-    yield context
-    context.call_on_fit_task_end(estimator=pipeline, X=X, y=y)
+def _asked_for(part, method, params):
+    """Return those of the fit parameters `params` that go to the steps of a part of a Pipeline."""
+    if get_config()["enable_metadata_routing"]:
+        names = part.get_metadata_routing().consumes(method, params.keys()) if part.steps else ()
+    else:
+        names = [param for param in params if param.partition("__")[0] in part.named_steps]
+    return {param: values for param, values in params.items() if param in names}
 
 
-@contextmanager
-def _subtask(task, pipeline, name, X, y, part=None):
-    """Tell scikit-learn's callbacks of one part of a fit, and hand them on to the Pipeline that does it."""
-    if task is None:
-        yield
-        return
-    context = task.subcontext(task_name=name)
-    with nullcontext() if part is None else context.propagate_callback_context(part):
-        context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
-        yield
-        context.call_on_fit_task_end(estimator=pipeline, X=X, y=y)
+def _check_intermediate(name, step):
+    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(_selects(part) for _, part in step.steps)
+    if selects_inside and not _selects(step):
+        raise TypeError(
+            f"The step {name!r} is a Pipeline that selects rows in front of its last step, and can't hand on their y. Put its "
+            f"steps into the outer Pipeline one by one: {', '.join(dict(step.steps))}."
+        )
+    if step not in (None, "passthrough") and not _selects(step) and not hasattr(step, "transform"):
+        raise TypeError(
+            "All intermediate steps should be transformers and implement fit and transform or fit_resample, or be the "
+            f"string 'passthrough'; '{step}' (type {type(step)}) doesn't"
+        )
+
+
+def _transform(step, X):
+    if not hasattr(step, "transform"):
+        raise ValueError(
+            f"{step!r} has no transform, so that it can't tell whether X holds the rows that it was fitted with. Use "
+            "fit_resample for the kept rows of a fit, and pipe.without_selection().transform(X) for all rows of X."
+        )
+    return step.transform(X)
 
 
 def _fit_resample(selector, X, y, params):
-    X_kept, y_kept = selector.fit_resample(X, y, **params)
-    return selector, X_kept, y_kept
+    if isinstance(selector, FrozenEstimator):
+        return selector, _transform(selector, X), take_rows(y, _kept_rows(selector))
+    return (selector, *selector.fit_resample(X, y, **params))
 
 
 def _kept_rows(selector):
@@ -386,20 +356,35 @@ def _kept_rows(selector):
     return getattr(selector, "sample_indices_", None)
 
 
+def _take_kept(params, name, selector):
+    """Cut row-wise parameters to the rows that the selector keeps."""
+    rows = _kept_rows(selector)
+    if params and rows is None:
+        raise ValueError(
+            f"The step {name!r} makes new rows, so that {', '.join(params)} can't be cut in step with X and y: {selector!r} "
+            "has neither get_support nor sample_indices_. Leave them out, or use a step that only selects rows."
+        )
+    return {param: take_rows(values, rows) for param, values in params.items()}
+
+
+def _routed_method(step):
+    """Return the method by whose requests a selecting step gets its metadata."""
+    # scikit-learn knows fit_resample once imbalanced-learn is imported, which adds it to a private list.
+    request = getattr(get_routing_for_object(step), "fit_resample", None)
+    return "fit_resample" if request is not None and any(request.requests.values()) else "fit"
+
+
 def _transform_inputs(front, params, names):
     """Transform the metadata called `names` by the fitted steps in front."""
     if not names:
         return params
     routing = front.get_metadata_routing()
     own = {param: params[param] for param in routing.consumes("transform", params.keys())}
-    transformed = dict(params)
-    for name in set(names) & set(params):
-        values = params[name]
-        if isinstance(values, tuple):
-            transformed[name] = tuple(front.transform(part, **own) for part in values)
-        else:
-            transformed[name] = front.transform(values, **own)
-    return transformed
+
+    def transform(values):
+        return tuple(map(transform, values)) if isinstance(values, tuple) else front.transform(values, **own)
+
+    return params | {name: transform(params[name]) for name in set(names) & set(params)}
 
 
 def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
@@ -413,10 +398,6 @@ def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
     Returns
     -------
     pipeline : Pipeline
-
-    See Also
-    --------
-    Pipeline : Takes names for the steps.
 
     Examples
     --------

@@ -1,13 +1,19 @@
 """The skorch callback that ties a net's predictions to row numbers."""
 
+from collections.abc import Mapping
 from functools import partial
+from operator import length_hint
 
+import joblib
 import numpy as np
 import torch
+from scipy import sparse
 from skorch.callbacks import Callback
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
-from skprune._numbering import NumberedLoader, NumberedTraining, row_numbers_of, whole_dataset
+from skprune._checks import checkable
+from skprune._numbering import DrawnRows, follow, row_numbers_of, whole_dataset
+from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores
 from skprune._selection import check_choice
 
@@ -15,6 +21,8 @@ from skprune._selection import check_choice
 _BUFFERED_NUMBERS = 2**16
 # No gradients are kept in an evaluation pass, so that its batches may be larger than those of training.
 _EVALUATION_BATCHES = 8
+# So many rows stand for all.
+_OTHERS = 64
 
 
 class ForgettingRecorder(Callback):
@@ -79,36 +87,68 @@ class ForgettingRecorder(Callback):
 
     def initialize(self):
         """Forget what was recorded."""
-        self.__dict__.pop("scores_", None)
+        for name in ("scores_", "fingerprint_"):
+            self.__dict__.pop(name, None)
         self.n_epochs_ = 0
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
+        self.y_ = y
+        fingerprint = _fingerprint(X, y)
+        if getattr(self, "fingerprint_", fingerprint) != fingerprint:
+            raise ValueError(
+                f"The net is trained further, by partial_fit or warm_start, on {fingerprint[0]} rows and was trained on other "
+                f"rows, {self.fingerprint_[0]}, before, to which the scores belong. Pass the same X and y in the same order, or "
+                "call net.initialize() to begin anew."
+            )
+        self.fingerprint_ = fingerprint
+        # Only until skorch calls it next, before the first epoch, so that a copy of the net holds nothing of it.
+        net.get_iterator = partial(self._get_iterator, net, net.get_iterator, vars(net).get("get_iterator"))
+
+    def _get_iterator(self, net, get_iterator, before, dataset, training=False):
+        """Stand in for ``net.get_iterator``."""
+        if not training:
+            return get_iterator(dataset, training=False)
+        _restore(net, before)
         # With "epoch" too, since it takes whole batches of a dataset that has them.
-        net.iterator_train = NumberedTraining(net.iterator_train, self, _prepare(net))
+        self.drawn_ = DrawnRows(dataset, self.y_)
+        iterator = follow(
+            partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
+        )
+        if length_hint(iterator, 1) == 0:
+            raise ValueError(
+                "The net's iterator_train makes no batch at all. With drop_last=True there must be at least batch_size rows: "
+                "choose a smaller batch_size, or leave drop_last out."
+            )
+        return iterator
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
             self.scores_ = ForgettingScores(len(whole_dataset(dataset_train)), device=_device(net))
         self.error_ = torch.zeros((), device=_device(net))
+        self.drawn_.drawn.clear()
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        if training and self.record == "batch":
+            self.rows_ = self.drawn_.take(torch.as_tensor(batch[1]))
 
     def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
         if training and self.record == "batch":
-            y_pred = _first(y_pred)
+            rows, y_true, y_pred = self.rows_, torch.as_tensor(batch[1]), _first(y_pred)
             if hasattr(net, "accelerator"):  # each process has trained on its own part of the batch
-                self._add(net, *net.accelerator.gather((self.rows_, batch[1], y_pred.detach())))
-            else:
-                self._add(net, self.rows_, batch[1], y_pred)
+                rows, y_true, y_pred = net.accelerator.gather((rows.to(y_pred.device), y_true, y_pred.detach()))
+            self._add(net, rows, y_true, y_pred)
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
         self._flush(net)
         _check_loss(net)
+        self.drawn_.end()
         # Of an epoch recorded by batches these are the rows that the iterator left out, else all of them.
         left = self._left(dataset_train)
         if len(left):
-            self._evaluate(net, Subset(whole_dataset(dataset_train), left))
+            self._evaluate(net, dataset_train, left)
             left = self._left(dataset_train)
         if len(left):
             raise ValueError(
@@ -119,33 +159,39 @@ class ForgettingRecorder(Callback):
         self.n_epochs_ += 1
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
-        if isinstance(net.iterator_train, NumberedTraining):
-            net.iterator_train = net.iterator_train.iterator
-        self.rows_ = None
+        replaced = vars(net).get("get_iterator")
+        if isinstance(replaced, partial) and replaced.func == self._get_iterator:
+            _restore(net, replaced.args[2])
+        self.drawn_ = self.rows_ = self.y_ = None
         self.buffer_ = []
         self.buffered_ = 0
 
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
         rows = row_numbers_of(dataset)
-        shown = self.scores_.presented(slice(None) if rows is None else rows)
-        left = torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()
-        return left if rows is None else rows[left]
+        shown = self.scores_.presented(slice(None) if len(rows) == len(self.scores_) else rows)
+        return rows[torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()]
 
-    def _evaluate(self, net, dataset):
-        kwargs = {"batch_size": net.batch_size * _EVALUATION_BATCHES, **net.get_params_for("iterator_valid")}
-        if kwargs["batch_size"] < 0:  # skorch's way to say: all rows in one batch
-            kwargs["batch_size"] = len(dataset)
-        if "drop_last" in kwargs:
-            kwargs["drop_last"] = False
-        # No larger than a process's share, since accelerate fills up the batches of all processes.
-        kwargs["batch_size"] = min(kwargs["batch_size"], -(-len(dataset) // _n_processes(net)))
-        for rows, batch in NumberedLoader(net.iterator_valid, dataset, kwargs, _prepare(net)):
-            y_pred = _first(net.evaluation_step(batch, training=False))
-            y_true = batch[1]
+    def _evaluate(self, net, dataset_train, rows):
+        dataset = Subset(whole_dataset(dataset_train), rows)
+        drawn = DrawnRows(dataset, self.y_)
+        iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
+        if (
+            not drawn.batches_as_drawn
+        ):  # others among them, in any order, show whether code of the user's changes the order
+            others = row_numbers_of(dataset_train)
+            rng = np.random.default_rng(0)
+            rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
+            dataset = Subset(dataset.dataset, rng.permutation(rows))
+            drawn = DrawnRows(dataset, self.y_)
+            iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
+        for batch in iterator:
+            y_pred, y_true = _first(net.evaluation_step(batch, training=False)), torch.as_tensor(batch[1])
+            batch_rows = drawn.take(y_true)
             if hasattr(net, "accelerator"):  # its evaluation_step does the same with predictions
-                rows, y_true = net.accelerator.gather_for_metrics((rows, y_true))
-            self._add(net, rows, y_true, y_pred)
+                batch_rows, y_true = net.accelerator.gather_for_metrics((batch_rows.to(y_pred.device), y_true))
+            self._add(net, batch_rows, y_true, y_pred)
+        drawn.end()
         self._flush(net)
 
     def _add(self, net, rows, y_true, y_pred):
@@ -179,13 +225,45 @@ class ForgettingRecorder(Callback):
         self.scores_.update(rows[chosen], *_outcome(probabilities, y_true[chosen]))
 
 
-def _prepare(net):
-    """Return what splits the batches of a loader over processes, for a net with skorch's `AccelerateMixin`."""
-    return net.accelerator.prepare if hasattr(net, "accelerator") else lambda loader: loader
+def _restore(net, get_iterator):
+    if get_iterator is None:
+        vars(net).pop("get_iterator", None)
+    else:
+        net.get_iterator = get_iterator
 
 
-def _n_processes(net):
-    return net.accelerator.num_processes if hasattr(net, "accelerator") else 1
+def _fingerprint(X, y):
+    """Return the number of rows and a hash of the labels and of some of the rows."""
+    if isinstance(X, Dataset) or is_table(X):  # what they give may be random
+        return length_hint(X), joblib.hash(_hashable(y))
+    some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
+    return count_rows(X), joblib.hash((_hashable(y), _hashable(take_rows(X, some))))
+
+
+def _hashable(data):
+    if isinstance(data, Mapping) and not sparse.issparse(data):
+        return {key: _hashable(values) for key, values in data.items()}
+    if isinstance(data, list):
+        return [_hashable(value) for value in data]
+    return (
+        np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data
+    )  # joblib knows these best
+
+
+def _evaluation_of(net, n_rows):
+    """Return what makes iterators for evaluation as the net does, but in large batches."""
+    params = net.get_params_for("iterator_valid")
+    batch_size = params.get("batch_size", net.batch_size * _EVALUATION_BATCHES)
+    view = object.__new__(type(net))  # the net itself, but for what follows
+    vars(view).update(vars(net))
+    if batch_size is not None:
+        # A negative one is skorch's way to say: all rows in one batch. No larger than a process's share, since accelerate
+        # fills up the batches of all processes.
+        share = -(-n_rows // (net.accelerator.num_processes if hasattr(net, "accelerator") else 1))
+        view.iterator_valid__batch_size = share if batch_size < 0 else min(batch_size, share)
+    if "drop_last" in params:
+        view.iterator_valid__drop_last = False
+    return partial(view.get_iterator, training=False)
 
 
 def _device(net):

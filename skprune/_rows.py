@@ -7,6 +7,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 from scipy import sparse
+from torch.utils.data import Dataset, Subset
 
 
 def count_rows(X):
@@ -14,7 +15,7 @@ def count_rows(X):
 
     Parameters
     ----------
-    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, or datasets.Dataset
+    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, datasets.Dataset or torch Dataset
         The values of a mapping have one entry a row each.
 
     Returns
@@ -60,11 +61,15 @@ def take_rows(X, rows):
     Returns
     -------
     X_kept : same type as `X`
-        A pandas object keeps its index, a sparse matrix its format.
+        A pandas object keeps its index, a sparse matrix its format. Of a torch Dataset it is a `Subset`.
     """
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
         return X.tocsr()[rows].asformat(X.format)
-    if isinstance(X, Mapping):
+    if isinstance(X, Dataset):
+        return Subset(X, rows.tolist())
+    if isinstance(X, Mapping) and not hasattr(
+        X, "shape"
+    ):  # a mapping with a shape, such as a SliceDict, is cut as a whole
         kept = {key: take_rows(values, rows) for key, values in X.items()}
         make: Callable = type(X)
         try:
@@ -85,12 +90,18 @@ def take_rows(X, rows):
         return list(_pick(X, rows))
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
-    return X[rows]
+    return X[rows] if hasattr(X, "__getitem__") else X.take(rows)  # a ForgettingScores has take alone
 
 
 def is_table(X):
     """Tell whether `X` is a `datasets.Dataset`, without importing that library."""
     return hasattr(X, "with_format") and hasattr(X, "column_names")
+
+
+def is_numeric(X):
+    """Tell whether the first row of `X` is numbers, as features are and texts are not."""
+    row = take_rows(X, np.array([0]))
+    return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
 
 
 def _pick(sequence, rows):
@@ -100,13 +111,40 @@ def _pick(sequence, rows):
 
 
 def has_entry_per_row(values, n_rows):
-    """Tell whether `values` is a row-wise companion of data with `n_rows` rows.
-
-    A string, a mapping and a scalar never are.
-    """
-    if values is None or isinstance(values, (str, bytes, Mapping)):
-        return False
+    """Tell whether `values`, or each part of a mapping, is a container of `n_rows` entries, and no string."""
+    if isinstance(values, Mapping) and not sparse.issparse(values):
+        return len(values) > 0 and all(has_entry_per_row(part, n_rows) for part in values.values())
     try:
-        return count_rows(values) == n_rows
+        return not isinstance(values, (str, bytes)) and count_rows(values) == n_rows
     except TypeError:
         return False
+
+
+# Words in the names of fit parameters that tell what these hold.
+OF_VALIDATION = ("val", "valid", "validation", "eval", "evaluation", "test", "dev", "holdout")
+OF_ROWS = ("weight", "weights", "group", "groups", "scores")
+
+
+def row_wise(params, X, own=()):
+    """Return the names of the fit parameters to cut with `X`, by the Notes of Pipeline; `own` are data of their own."""
+    n_rows = count_rows(X)
+    words = {name: set(name.rpartition("__")[2].lower().split("_")) for name in params}
+    sized = [name for name, values in params.items() if has_entry_per_row(values, n_rows)]
+    own = [name for name in sized if name in own or words[name].intersection(OF_VALIDATION)]
+    cut = [name for name in sized if name not in own]
+    for name in cut:
+        if not words[name].intersection(OF_ROWS) and (own or _has_rows_like(params[name], X)):
+            raise ValueError(
+                f"{name} has one entry for each of the {n_rows} rows of X, but may be validation data: it "
+                + (f"comes with {', '.join(own)} of as many rows" if own else "looks like X")
+                + f". Its name tells: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
+                f"{', '.join(OF_ROWS)} it is cut. Give it another name by set_fit_request of metadata routing, or select rows by "
+                "fit_resample and fit the steps behind on these."
+            )
+    return cut
+
+
+def _has_rows_like(values, X):
+    """Tell whether an entry of `values` could be a row of `X`: it has as many dimensions, and is text if that is."""
+    first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
+    return np.ndim(first) == np.ndim(row) and (np.ndim(row) > 1 or is_numeric(first) == is_numeric(row))

@@ -282,7 +282,7 @@ class ForgettingScores:
             with _opened(file, "rb") as stream:
                 arrays = _read_arrays(stream)
             return cls._from_arrays(arrays)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save; "
                 "it may be damaged or of another program."
@@ -338,7 +338,7 @@ def _opened(file, mode):
 
 
 # What zipfile, its decompressors and numpy raise for a damaged file.
-_UNREADABLE = (
+UNREADABLE = (
     *(ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, OverflowError),
     *(zipfile.BadZipFile, zlib.error),
 )

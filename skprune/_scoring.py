@@ -3,29 +3,28 @@
 import os
 import random
 import re
-import sys
-import threading
-from contextlib import contextmanager, suppress
+import warnings
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, reduce
 from operator import add
 
-import cloudpickle
 import numpy as np
 import skorch.dataset
 import torch
 from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_memory
+from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
-from skprune._batches import make_batches
-from skprune._memory import is_off, recall
+from skprune._batches import LabelledDataset, make_batches
+from skprune._digest import digest, net_params
+from skprune._guard import PruningWarning
+from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
-
-# The generators that nets draw from are one for the whole process: seeded trainings take turns.
-_training = threading.RLock()
+from skprune._run import load_run, read_run, write_run
+from skprune._scores import UNREADABLE
 
 # Of predictions and targets that are no pair by row they make a mean over all pairs, and a warning at most.
 _REGRESSION = (
@@ -38,7 +37,7 @@ _REGRESSION = (
 )
 
 
-def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=None, progress=False):
+def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=None, progress=False):
     """Train the net once for every seed and return what was recorded.
 
     Parameters
@@ -50,12 +49,12 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
         Class numbers from 0.
     record : {"batch", "epoch"}
     seeds : array-like of shape (n_runs,), int
-    any_seed : bool, default=False
-        Whether a stored run with another seed serves as well.
+    recalls : bool, default=True
+        Whether runs are kept, and those that were kept are not trained again.
     n_jobs : int, default=None
         Runs at the same time, through joblib.
-    memory : object with the joblib.Memory interface, str or path-like, default=None
-        Finished runs are stored there and not trained again.
+    memory : joblib.Memory, str or path-like, default=None
+        Where runs are kept; None keeps the last ones of this process.
     progress : bool, default=False
         Show bars for runs and epochs.
 
@@ -68,22 +67,41 @@ def score_runs(net, X, y, *, record, seeds, any_seed=False, n_jobs=None, memory=
     n_epochs : int
         Number of epochs of the last run.
     """
-    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
-    n_jobs = n_jobs if len(seeds) > 1 else None
+    _warn_of_same_weights(net, len(seeds))
+    store = find_store(memory) if recalls else None
+    key = None if store is None else digest(("run", type(net), net_params(net), X, y, record))
+    keys = [None if key is None else f"{key}-{seed}" for seed in seeds]
+    runs = [_find(store, key) for key in keys]
+    missing = [number for number, run in enumerate(runs) if run is None]
+    n_jobs = n_jobs if len(missing) > 1 else None
     # Bars of runs that go on at the same time would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
-    if is_off(memory):
-        jobs = [delayed(_train)(net, X, y, record, seed, epochs_bar) for seed in seeds]
-    else:
-        names = [("any seed", run) if any_seed else seed for run, seed in enumerate(seeds)]
-        jobs = [
-            delayed(_recall)(memory, name, net, X, y, record, seed, epochs_bar)
-            for name, seed in zip(names, seeds, strict=True)
-        ]
-    runs = _parallel(n_jobs, progress)(jobs)
-    runs = tqdm(runs, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(jobs) == 1)
-    scores, nets, n_epochs = zip(*runs, strict=True)
-    return reduce(add, scores), nets[-1].net, n_epochs[-1]
+    jobs = [
+        delayed(_run)(store, keys[number], os.getpid(), net, X, y, record, seeds[number], epochs_bar)
+        for number in missing
+    ]
+    trained = _parallel(n_jobs, progress)(jobs)
+    bar = tqdm(trained, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(seeds) == 1)
+    for number, run in zip(missing, bar, strict=True):
+        runs[number] = run
+        if store is recent and isinstance(run[2], bytes):
+            store.put(keys[number], run[2])
+    scores, n_epochs, nets = zip(*runs, strict=True)
+    last = nets[-1] if isinstance(nets[-1], NeuralNet) else _rebuild(nets[-1], net, X, y, record, seeds[-1])
+    if last is None:
+        _, _, last, _ = _train(net, X, y, record, seeds[-1], epochs_bar)
+    return reduce(add, scores), last, n_epochs[-1]
+
+
+def _warn_of_same_weights(net, n_runs):
+    if n_runs > 1 and isinstance(net.module, torch.nn.Module) and not net.get_params_for("module"):
+        warnings.warn(
+            f"The module of the scoring net is an instance, {type(net.module).__name__}. All {n_runs} runs start from the "
+            "weights that it came with, so they differ less than independent runs do. Unless these are pretrained, pass the "
+            "class, with its parameters as module__ parameters of the net, or a function that makes the module.",
+            PruningWarning,
+            stacklevel=4,
+        )
 
 
 def _parallel(n_jobs, progress):
@@ -93,40 +111,91 @@ def _parallel(n_jobs, progress):
     return Parallel(n_jobs=n_jobs)
 
 
-def _recall(memory, name, net, X, y, record, seed, epochs_bar):
-    inputs = (type(net), _params(net), X, y, record, name)
-    return recall(memory, inputs, _train, net, X, y, record, seed, epochs_bar)
+def _find(store, key):
+    """Return the scores of a kept run, its number of epochs and its entry; None if there is none that can be read."""
+    entry = None if key is None else store.get(key)
+    try:
+        return None if entry is None else (*read_run(entry)[:2], entry)
+    except UNREADABLE:
+        return None
 
 
-def _params(net):
-    params = net.get_params(deep=False)
-    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin; it changes as it is used
-    if accelerator is not None:  # each process stores its own result, since none can wait for another
-        params["accelerator"] = (accelerator.process_index, accelerator.num_processes, accelerator.mixed_precision)
-    return params
+def _run(store, key, process, net, X, y, record, seed, epochs_bar):
+    """Return the scores of a run, its number of epochs, and its net, or from another process the entry of it."""
+    with nullcontext() if key is None else store.locked(key):
+        found = _find(store, key)  # another process or thread may have trained it by now
+        if found is not None:
+            return found
+        scores, n_epochs, trained, params = _train(net, X, y, record, seed, epochs_bar)
+        is_here = os.getpid() == process
+        entry = None
+        if key is not None or not is_here:
+            entry = _checked(write_run(scores, n_epochs, trained, params), trained, net, X, y, record, seed)
+        if key is not None and entry is not None:
+            store.put(key, entry)
+    return scores, n_epochs, trained if is_here else entry
+
+
+def _checked(entry, trained, net, X, y, record, seed):
+    """Return an entry of which the trained net can be rebuilt; None if it would be another."""
+    rebuilt = _rebuild(entry, net, X, y, record, seed)
+    expected = digest(_state(trained))
+    return entry if rebuilt is not None and expected is not None and digest(_state(rebuilt)) == expected else None
+
+
+def _state(net):
+    """Return all of a net that its predictions may depend on."""
+    others = {"history_", "virtual_params_", "accelerator", "_wrapped_with_accelerator"}
+    kept = {name: value for name, value in vars(net).items() if not isinstance(value, torch.optim.Optimizer)}
+    return sorted(
+        (name, value) for name, value in kept.items() if name not in others and not name.startswith("callbacks")
+    )
+
+
+def _rebuild(entry, net, X, y, record, seed):
+    """Return a clone of the net with the weights and history of a run, None if it takes them not."""
+    if entry is None:
+        return None
+    try:
+        with _seeded(seed):  # as it was initialized for the training
+            _, _, run = read_run(entry)
+            net = _prepare(net, ForgettingRecorder(record), _CompleteEpochs(None))
+            net.set_params(**run["params"]).initialize()
+            net.check_data(X, y)
+            load_run(run, net)
+            _tidy(net)
+            return net
+    except Exception:  # of whatever the user's module, callbacks and net do
+        return None
 
 
 def _train(net, X, y, record, seed, epochs_bar):
-    """Train a clone of the net; return its scores, the trained clone and the number of epochs."""
+    """Train a clone of the net; return its scores, the number of epochs, the clone and the parameters that changed."""
     bar = tqdm(desc="Scoring net", total=net.max_epochs, unit="epoch", leave=False, disable=not epochs_bar)
     recorder, complete = ForgettingRecorder(record), _CompleteEpochs(bar)
     with _seeded(seed), bar:
         net = _prepare(net, recorder, complete)
+        before = net.get_params(deep=False)
         _fit(net, X, y)
     if len(recorder.scores_) != len(y):
         raise ValueError(
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows; every row must be presented."
         )
-    if complete.n_epochs_ < net.max_epochs and not _stopped_early(net):
+    if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
         # skorch ends a training at Ctrl-C and says nothing.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
+    after = net.get_params(deep=False)
+    # Such as the number of features, which a callback reads off X.
+    changed = {name: value for name, value in after.items() if name not in before or before[name] is not value}
+    params = {name: value for name, value in changed.items() if isinstance(value, (bool, int, float, str))}
     _tidy(net)
-    return recorder.scores_.cpu(), _Portable(net), recorder.n_epochs_
+    return recorder.scores_.cpu(), recorder.n_epochs_, net, params
 
 
 def _fit(net, X, y):
     """Fit the net; tell of what its module and criterion get and must give, if they fail."""
     n_classes = y.max() + 1
+    X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch takes the labels of a Dataset
     try:
         net.fit(X, y)
     except IndexError as error:
@@ -144,39 +213,13 @@ def _fit(net, X, y):
         raise
 
 
-class _Portable:
-    """A trained net on its way between processes.
-
-    skorch pickles modules by the names of their classes, and those of a script or notebook have none in a worker.
-    """
-
-    def __init__(self, net):
-        self.net = net
-
-    def __reduce__(self):
-        modules = [value for value in vars(self.net).values() if isinstance(value, torch.nn.Module)]
-        types = {type(part) for module in modules for part in module.modules()}
-        classes = [one for one in types if one.__module__ == "__main__" and "<" not in one.__qualname__]
-        _make_known(classes)
-        return _unpack, (cloudpickle.dumps(classes), cloudpickle.dumps(self.net))
-
-
-def _unpack(classes, net):
-    _make_known(cloudpickle.loads(classes))
-    return _Portable(cloudpickle.loads(net))
-
-
-def _make_known(classes):
-    main = sys.modules["__main__"]
-    for one in classes:
-        if not hasattr(main, one.__name__):
-            setattr(main, one.__name__, one)
-
-
 @contextmanager
 def _seeded(seed):
-    """Seed the generators that a net may draw from, and leave them as they were."""
-    with _training, torch.random.fork_rng(range(torch.cuda.device_count())):
+    """Seed the generators that a net may draw from, one for the whole process, and leave them as they were.
+
+    Seeded trainings take turns, by the lock that `recent` waits with as well, so that no two threads wait for each other.
+    """
+    with recent.lock, torch.random.fork_rng(range(torch.cuda.device_count())):
         python_state, numpy_state = random.getstate(), np.random.get_state()
         random.seed(int(seed))
         np.random.seed(seed)
@@ -196,6 +239,7 @@ class _CompleteEpochs(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         self.n_epochs_ = 0
+        self.max_epochs_ = net.max_epochs  # skorch reads it once as well
 
     def on_epoch_end(self, net, **kwargs):
         self.n_epochs_ += 1
@@ -235,6 +279,9 @@ def _tidy(net):
     net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if not isinstance(callback, ours)]
     if isinstance(net.dataset, partial) and net.dataset.func is make_batches:
         net.dataset = skorch.dataset.Dataset
+    for part in vars(net).values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()  # whatever it was recorded by
 
 
 def _without_split(train_split):

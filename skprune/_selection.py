@@ -3,6 +3,7 @@
 import math
 import numbers
 import warnings
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -127,7 +128,7 @@ def forgetting_counts(scores, never_learned):
 def count_kept(k, n_rows):
     """Return how many of `n_rows` rows `k` keeps; warn where that is more than there are."""
     if not isinstance(k, numbers.Integral):
-        return math.ceil(float(k) * n_rows)
+        return math.ceil(Fraction(str(k)) * n_rows)  # of its decimal digits: 0.55 is a little more in binary
     if k > n_rows:
         warnings.warn(
             f"k={k} is greater than n_samples={n_rows}: all rows are kept. A float, such as k=0.5, keeps a share.",

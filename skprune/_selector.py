@@ -12,11 +12,12 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
+from torch.utils.data import Dataset
 
 from skprune._batches import check_columns
 from skprune._checks import check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._rows import count_rows, is_numeric, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
 from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
@@ -60,17 +61,18 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ``"batch"`` uses the predictions that training makes anyway, before each update, at no extra forward
         pass. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
     n_runs : int, default=1
-        Independent runs whose counts are summed; [1]_ uses 5.
+        Independent runs whose counts are summed; [1]_ uses 5. Each run initializes its weights anew. A `module` that is
+        an instance keeps the weights that it has, so that all runs start from them, with a warning.
     n_jobs : int, default=None
         Runs at the same time, through joblib and whatever backend it is set to.
     memory : joblib.Memory, str or path-like, default=None
-        Where scored runs are stored, under net, data, seed and `record`, so that no search over the parameters
-        that select rows trains twice. Without a `random_state` any stored run of the same net and data
-        serves. Classes and functions of a script or notebook count by their code, those of installed modules by
-        their names: empty the folder after changing such a module. Stored runs are pickles; use only folders
-        that you trust.
+        A folder in which trained runs are kept, so that no search over the parameters that select rows trains a run
+        twice. None keeps the last runs of this process, 16 MB at most; ``joblib.Memory(None)`` keeps none. A run is
+        found again by the net with its code, the data, the seed, `record` and the versions of the libraries. Code of
+        installed packages counts by their version. Where it is unsure whether a net is the same, it is trained again.
     random_state : int, RandomState instance or None, default=None
-        Seed of trainings and draws. With an int, a fit repeats bit for bit.
+        Seed of trainings and draws. With an int, a fit repeats bit for bit. With None every fit trains anew, whatever
+        `memory` is.
     verbose : int, default=0
         1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
         epoch, and the shares of rows that were ever forgotten, never learned, and suspects, whose mean margin is
@@ -96,7 +98,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Names of features, where `X` has them and all are strings.
     estimator_ : NeuralNetClassifier
         The trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
-        class numbers, positions in `classes_`. Not there after a fit with given scores.
+        class numbers, positions in `classes_`. Rebuilt of weights and history, without the state of its optimizer and
+        callbacks, where the run was not trained by this fit in this process. Not there after a fit with given scores.
     n_epochs_ : int
         Number of epochs of the last run. Not there after a fit with given scores.
 
@@ -160,8 +163,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset} with n_samples rows
-            Training rows; whatever the scoring net takes, the columns of a Dataset as the values of a dict.
+        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset, torch Dataset} with \
+                n_samples rows
+            Training rows; whatever the scoring net takes, the columns of a `datasets.Dataset` as the values of a dict.
+            Labels in the samples of a torch Dataset give way to `y`, and its kept rows are a `Subset`.
             Floating features are cast to the net's dtype, and integer ones too unless the net looks them up in
             an embedding.
         y : array-like of shape (n_samples,)
@@ -199,6 +204,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         else:
             scores = self._given(forgetting_scores, len(codes))
         self._codes, self._selection_seed = codes, int(selection_seed)
+        self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
         return self
 
@@ -218,7 +224,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` has another number of rows than the fitted one, or of features where both are two-dimensional.
+            If `X` has another number of rows than the fitted one, or of features where both are tables of numbers.
         """
         check_is_fitted(self)
         n_rows = count_rows(X)
@@ -226,10 +232,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
                 "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
-                "predicting, make the selector a step of skprune.Pipeline. If X is a single row, "
-                "Reshape your data with X.reshape(1, -1)."
+                "predicting, make the selector a step of skprune.Pipeline, and see what its last step sees by "
+                "pipe.without_selection()[:-1].transform(X). If X is a single row, Reshape your data with X.reshape(1, -1)."
             )
-        if is_matrix(X) and hasattr(self, "n_features_in_"):
+        if self._has_features and is_matrix(X) and is_numeric(X):
             validate_data(self, X, reset=False, skip_check_array=True)
             if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
                 assert_all_finite(checkable(X), input_name="X")  # as in fit
@@ -332,7 +338,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_X(self, X, y, trains):
         check_rows(X, y)
         if self.estimator is None and trains:
-            if is_table(X) or (isinstance(X, Mapping) and not sparse.issparse(X)):
+            if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
                 raise TypeError(
                     f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
                     "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
@@ -362,7 +368,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             y,
             record=self.record,
             seeds=seeds,
-            any_seed=self.random_state is None,
+            recalls=self.random_state is not None,
             n_jobs=self.n_jobs,
             memory=self.memory,
             progress=self.verbose > 1,

@@ -14,6 +14,8 @@ from sklearn.datasets import make_classification
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 
+from skprune._memory import recent
+
 settings.register_profile("skprune", deadline=None)  # the machine may be busy
 settings.load_profile("skprune")
 
@@ -23,6 +25,20 @@ def _seed():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_recent_runs(monkeypatch, request):
+    """Train for every fit, but in tests of what the process keeps; else a second fit would only repeat the first."""
+    if "recent_runs" not in request.fixturenames:
+        monkeypatch.setattr(recent, "max_bytes", 0)
+
+
+@pytest.fixture
+def recent_runs(monkeypatch):
+    """The store of the last runs of the process, empty."""
+    monkeypatch.setattr(recent, "entries", {})
+    return recent
 
 
 class MLP(torch.nn.Module):

@@ -1,20 +1,12 @@
-import os
-
-import joblib
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import sklearn.pipeline
 from conftest import make_net
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_score
-from sklearn.preprocessing import StandardScaler
-from test_scoring import CountTrainings, n_trainings
 
-from skprune import ForgettingDisplay, ForgettingSelector, Pipeline, PruningCurveDisplay, make_pipeline, pruning_curve
+from skprune import ForgettingDisplay, ForgettingSelector, PruningCurveDisplay, make_pipeline, pruning_curve
 
 matplotlib.use("Agg")
 
@@ -26,21 +18,8 @@ def _close():
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "trainings").mkdir()
-    return tmp_path / "trainings"
-
-
-@pytest.fixture
-def pipe(folder):
-    net = make_net(callbacks=[CountTrainings(str(folder))])
-    return Pipeline(
-        [
-            ("scale", StandardScaler()),
-            ("prune", ForgettingSelector(net, k=0.4, random_state=0)),
-            ("clf", LogisticRegression()),
-        ]
-    )
+def pipe():
+    return make_pipeline(ForgettingSelector(make_net(), random_state=0), LogisticRegression())
 
 
 @pytest.fixture
@@ -57,113 +36,6 @@ def curve():
 @pytest.fixture
 def selector(data):
     return ForgettingSelector(make_net(), random_state=0).fit(*data)
-
-
-def reverse(scores, n_keep, rng):
-    return np.arange(n_keep)
-
-
-def test_curve_is_what_cross_validation_gives(pipe, data):
-    X, y = data
-    k, strategies = [0.3, 20], ["most_forgotten", "random", reverse]
-    curve = pruning_curve(pipe, X, y, k=k, strategies=strategies, cv=3, scoring="neg_log_loss")
-    assert curve.strategies == ["most_forgotten", "random", "reverse"]
-    np.testing.assert_allclose(curve.shares, [0.3, 0.25])
-    for strategy, rows in zip(strategies, curve.scores, strict=True):
-        for size, scores in zip(k, rows, strict=True):
-            single = clone(pipe).set_params(prune__k=size, prune__strategy=strategy)
-            np.testing.assert_array_equal(scores, cross_val_score(single, X, y, cv=3, scoring="neg_log_loss"))
-    full = cross_val_score(make_pipeline(StandardScaler(), LogisticRegression()), X, y, cv=3, scoring="neg_log_loss")
-    np.testing.assert_allclose(curve.full_scores, full)
-
-
-@pytest.mark.parametrize("random_state", [None, 0, np.random.RandomState(0)], ids=["none", "int", "instance"])
-@pytest.mark.parametrize("n_jobs", [None, 2])
-def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
-    pipe.set_params(prune__random_state=random_state)
-    before = repr(pipe)
-    pruning_curve(pipe, *data, k=[0.3, 0.6], cv=KFold(3, shuffle=True), n_jobs=n_jobs)
-    assert n_trainings(folder) == 3
-    assert repr(pipe) == before
-    assert not hasattr(pipe["clf"], "coef_")
-
-
-def test_a_memory_that_stores_nothing_is_replaced(pipe, data, folder):
-    pipe.set_params(prune__memory=joblib.Memory(None))
-    pruning_curve(pipe, *data, k=[0.3, 0.6], strategies=["random"], cv=2)
-    assert n_trainings(folder) == 2
-
-
-def test_negative_scores_are_all_drawn():
-    display = ForgettingDisplay(forgetting_scores=-np.arange(150)).plot()
-    assert sum(bar.get_height() for bar in display.bars_) == 150
-
-
-def test_a_plain_pipeline_deeper_inside(data):
-    plain = sklearn.pipeline.make_pipeline(ForgettingSelector(), StandardScaler())
-    with pytest.raises(TypeError, match=r"Only skprune\.Pipeline leaves rows out"):
-        pruning_curve(make_pipeline(plain, LogisticRegression()), *data)
-
-
-def test_memory_of_the_selector_is_used(pipe, data, folder, tmp_path):
-    pipe.set_params(prune__memory=str(tmp_path / "memory"))
-    for _ in range(2):
-        pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
-    assert n_trainings(folder) == 2
-    assert os.listdir(tmp_path / "memory")
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [LogisticRegression(), sklearn.pipeline.make_pipeline(StandardScaler(), LogisticRegression())],
-    ids=["classifier", "pipeline"],
-)
-def test_other_estimators_get_a_selector(data, estimator):
-    curve = pruning_curve(estimator, *data, k=[0.3], strategies=["coverage"], cv=2)
-    np.testing.assert_array_equal(curve.full_scores, cross_val_score(estimator, *data, cv=2))
-    assert not np.array_equal(curve.scores[0, 0], curve.full_scores)
-
-
-def test_a_selector_deep_inside(pipe, data):
-    inside = sklearn.pipeline.make_pipeline(StandardScaler(with_std=False), pipe)
-    curve = pruning_curve(inside, *data, k=[0.3], strategies=["random"], cv=2)
-    assert curve.scores.shape == (1, 1, 2)
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        (dict(k=0.5), r"k must be a list .*; got 0.5"),
-        (dict(k=[]), "k must be a list of at least one"),
-        (dict(k=[0.5, 1.5]), "k must be a float in"),
-        (dict(strategies="random"), "strategies must be a list"),
-        (dict(strategies=reverse), "strategies must be a list"),
-        (dict(strategies=["hardest"]), "strategy must be one of"),
-    ],
-)
-def test_parameters_out_of_range(pipe, data, folder, params, message):
-    with pytest.raises(ValueError, match=message):
-        pruning_curve(pipe, *data, **params)
-    assert n_trainings(folder) == 0
-
-
-def test_estimators_that_cannot_prune(pipe, data):
-    with pytest.raises(TypeError, match="A selector alone has no score"):
-        pruning_curve(pipe["prune"], *data)
-    with pytest.raises(TypeError, match=r"got sklearn.pipeline.Pipeline with"):
-        pruning_curve(sklearn.pipeline.make_pipeline(pipe["prune"], LogisticRegression()), *data)
-    several = Pipeline([("first", pipe["prune"]), ("second", pipe["prune"]), ("clf", LogisticRegression())])
-    with pytest.raises(ValueError, match=r"several: first, second"):
-        pruning_curve(several, *data)
-    with pytest.raises(TypeError, match="Cannot clone"):
-        pruning_curve("svm", *data)
-
-
-def test_a_bar_by_verbose(pipe, data, capsys):
-    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
-    assert capsys.readouterr() == ("", "")
-    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
-    assert "2/2" in capsys.readouterr().err
 
 
 def test_what_the_curve_draws(curve):
@@ -186,6 +58,35 @@ def test_what_the_curve_draws(curve):
     assert "20%" in [label.get_text() for label in display.ax_.get_xticklabels()]
 
 
+def test_the_fewest_rows_are_marked(curve):
+    place = {"strategy": "random", "k": 12, "share": 0.1, "score": 0.42}
+    display = PruningCurveDisplay(**curve, fewest_rows=place).plot()
+    assert display.fewest_rows_mark_.get_xydata().tolist() == [[0.1, 0.42]]
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()][-1] == "fewest rows: 10%"
+    display = PruningCurveDisplay(**curve).plot()
+    assert display.fewest_rows_mark_ is None
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()][-1] == "all rows"
+
+
+def test_each_strategy_has_one_colour_whatever_is_beside_it(curve):
+    def colours(*names):
+        scores = np.full((len(names), 2, 3), 0.5)
+        lines = PruningCurveDisplay(**(curve | {"strategies": names, "scores": scores})).plot().lines_
+        return {name: line.get_color() for name, line in zip(names, lines, strict=True)}
+
+    everything = colours("most_forgotten", "least_forgotten", "mine", "coverage", "random", "yours")
+    assert len(set(everything.values())) == 6
+    for names in (["random"], ["coverage", "random"], ["random", "mine", "most_forgotten", "yours", "least_forgotten"]):
+        assert colours(*names).items() <= everything.items()
+
+
+def test_scores_that_are_missing_leave_a_gap(curve):
+    curve["scores"][0, 1, 2] = np.nan
+    display = PruningCurveDisplay(**curve).plot()
+    np.testing.assert_array_equal(np.isnan(display.lines_[0].get_ydata()), [True, False])
+    display.figure_.canvas.draw()
+
+
 def test_how_the_curve_is_drawn_can_be_changed(curve):
     figure, ax = plt.subplots()
     display = PruningCurveDisplay(**curve, score_name="Recall")
@@ -204,7 +105,7 @@ def test_how_the_curve_is_drawn_can_be_changed(curve):
         ({}, "Score"),
         ({"scoring": "neg_log_loss"}, "Negative log loss"),
         ({"scoring": "balanced_accuracy"}, "Balanced accuracy"),
-        ({"scoring": "accuracy", "score_name": "Right"}, "Right"),
+        ({"scoring": "accuracy", "score_name": "Right", "within": 1}, "Right"),
     ],
 )
 def test_curve_from_estimator(pipe, data, params, name):
@@ -215,6 +116,7 @@ def test_curve_from_estimator(pipe, data, params, name):
     params.pop("score_name", None)
     curve = pruning_curve(pipe, *data, k=[0.5], strategies=["random"], cv=2, **params)
     np.testing.assert_array_equal(display.scores, curve.scores)
+    assert display.fewest_rows == curve.fewest_rows
 
 
 def test_distribution_of_events(selector):
@@ -247,6 +149,11 @@ def test_bins(scores, n_bars):
     assert len(display.bars_) == n_bars
     assert sum(bar.get_height() for bar in display.bars_) == len(scores)
     assert len(display.never_learned_bar_) == 0
+
+
+def test_negative_scores_are_all_drawn():
+    display = ForgettingDisplay(forgetting_scores=-np.arange(150)).plot()
+    assert sum(bar.get_height() for bar in display.bars_) == 150
 
 
 def test_counts_of_never_learned_rows_make_no_bars(selector):

@@ -100,7 +100,9 @@ def make_model(kind=BertForSequenceClassification, **params):
     return kind(BertConfig(**(TINY | params)))
 
 
-def make_trainer(folder, dataset, callbacks=(), model=None, collate=None, eval_dataset=None, **arguments):
+def make_trainer(
+    folder, dataset, callbacks=(), model=None, collate=None, eval_dataset=None, trainer_class=Trainer, **arguments
+):
     defaults = dict(
         num_train_epochs=4,
         per_device_train_batch_size=10,
@@ -115,7 +117,7 @@ def make_trainer(folder, dataset, callbacks=(), model=None, collate=None, eval_d
         use_cpu=True,
         seed=3,
     )
-    return Trainer(
+    return trainer_class(
         model or make_model(),
         TrainingArguments(str(folder), **(defaults | arguments)),
         train_dataset=dataset,
@@ -171,12 +173,13 @@ class Rows(TorchDataset):
 class Drawing:
     """A collator that draws a token from every global generator, as one that augments does."""
 
-    def __init__(self):
+    def __init__(self, place=0):
+        self.place = place
         self.pad = DataCollatorWithPadding(make_tokenizer())
 
     def __call__(self, rows):
         batch = self.pad(rows)
-        batch["input_ids"][0, 0] = 2 + int(5 * (random.random() + np.random.random() + torch.rand(1).item()))
+        batch["input_ids"][0, self.place] = 2 + int(5 * (random.random() + np.random.random() + torch.rand(1).item()))
         return batch
 
 
@@ -658,9 +661,9 @@ def test_runs_on_a_dataset_are_stored(tmp_path):
     reviews = make_reviews()
     fit = ForgettingSelector(make_encoder(max_epochs=2), memory=tmp_path, random_state=0).fit
     events = fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_
-    stored = set(tmp_path.rglob("output.pkl"))
+    stored = set(tmp_path.rglob("*.run"))
     np.testing.assert_array_equal(fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_, events)
-    assert set(tmp_path.rglob("output.pkl")) == stored
+    assert set(tmp_path.rglob("*.run")) == stored
     assert len(stored) == 1
 
 
@@ -739,6 +742,14 @@ def test_two_processes(tmp_path):
     # 29 rows: the processes have 15 each, one of them twice.
     np.testing.assert_array_equal(one["trainer_presentations"], [6] * 29)
     assert one["trainer_rows"] == 6 * 15
+    # Of 29 rows in 4 updates of up to 8, some come twice in an epoch, so that both processes have as many.
+    for name in ("shared", "dispatched"):
+        assert one[f"{name}_updates"] == 4
+        assert (one[f"{name}_presentations"] == 5).all()
+        for column in ("events", "margins"):
+            whole, *resumed = one[f"{name}_{column}"]
+            for other_run in resumed:
+                np.testing.assert_array_equal(other_run, whole)
     assert one["epoch_rows"] == 8 * 15
     assert one["batch_rows"] == 0
     assert one["recalled_rows"] == 0

@@ -191,10 +191,10 @@ def fill_the_disk(memory):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_full_disk(tmp_path):
     margins, warned = in_a_fork(fill_the_disk, tmp_path)
-    assert any("Unable to cache to disk" in message for message in warned)
+    assert any("Unable to store a finished run" in message for message in warned)
     assert margins == fit_with_memory(None).margins_.tolist()
     assert margins == fit_with_memory(tmp_path).margins_.tolist()
-    assert len(list(tmp_path.rglob("output.pkl"))) == 1
+    assert len(list(tmp_path.rglob("*.run"))) == 1
 
 
 def fit_as_nobody(memory):
@@ -246,7 +246,7 @@ DAMAGES = {
     "truncated": lambda content: content[: len(content) // 2],
     "empty": lambda content: b"",
     "garbage": lambda content: b"garbage" * 100,
-    "another pickle": lambda content: pickle.dumps(["another"]),
+    "a pickle": lambda content: pickle.dumps(["another"]),
     **{f"bit at {percent} %": flip(percent) for percent in range(0, 100, 9)},
     **{f"bit in byte {position}": flip(position) for position in range(-24, 0)},
 }
@@ -255,7 +255,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry(tmp_path, damage):
     expected = fit_with_memory(tmp_path)
-    (file,) = tmp_path.rglob("output.pkl")
+    (file,) = tmp_path.rglob("*.run")
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     damaged = file.read_bytes()
     recalled = fit_with_memory(tmp_path)

@@ -1,9 +1,13 @@
+import tempfile
+from typing import ClassVar
+
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.pipeline
 from conftest import make_net
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -11,13 +15,14 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from skprune import ForgettingSelector, Pipeline, make_pipeline
+from skprune import ForgettingScores, ForgettingSelector, Pipeline, make_pipeline
 
 
 class Remember(ClassifierMixin, BaseEstimator):
@@ -187,7 +192,10 @@ def test_selecting_steps_last_and_in_between(data):
     rows = pipe.sample_indices_
     np.testing.assert_array_equal(rows, 1 + 2 * pipe["prune"].get_support(indices=True))
     np.testing.assert_array_equal(y_kept, y[rows])
-    np.testing.assert_allclose(pipe.transform(X), X_kept)
+    np.testing.assert_allclose(pipe.fit_transform(X, y), X_kept)
+    # A step that can't tell whether these are the rows that it was fitted with.
+    with pytest.raises(ValueError, match=r"Odd\(\) has no transform.*fit_resample.*without_selection\(\)"):
+        pipe.transform(X)
 
 
 def test_without_a_selecting_step_last_there_is_no_fit_resample(pipe):
@@ -244,14 +252,27 @@ def test_other_methods(data):
     assert make_pipeline(Odd(), LocalOutlierFactor(5)).fit_predict(X, y).shape == (60,)
 
 
+class CountedOdd(BaseEstimator):
+    """Select every other row, and leave a file for each fit; a count in the class would make it another class."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def fit_resample(self, X, y):
+        tempfile.mkstemp(dir=self.folder)
+        self.sample_indices_ = np.arange(1, len(y), 2)
+        return X[1::2], y[1::2]
+
+
 def test_memory(data, tmp_path):
     X, y = data
-    Odd.n_fits = 0
-    pipe = Pipeline([("scale", StandardScaler()), ("odd", Odd()), ("clf", Remember())], memory=str(tmp_path))
+    (tmp_path / "fits").mkdir()
+    steps = [("scale", StandardScaler()), ("odd", CountedOdd(str(tmp_path / "fits"))), ("clf", Remember())]
+    pipe = Pipeline(steps, memory=str(tmp_path / "memory"))
     for _ in range(2):
         pipe.fit(X, y, clf__sample_weight=np.arange(120))
         np.testing.assert_array_equal(pipe["clf"].sample_weight_, np.arange(1, 120, 2))
-    assert Odd.n_fits == 1
+    assert len(list((tmp_path / "fits").iterdir())) == 1
     # The transformer in front is stored too.
     assert len(list(tmp_path.rglob("output.pkl"))) == 2
 
@@ -448,12 +469,12 @@ def test_a_sampler_last(data):
     X_kept, y_kept = pipe.fit_resample(X, y)
     np.testing.assert_array_equal(y_kept, y[pipe.sample_indices_])
     np.testing.assert_allclose(X_kept, scaled[pipe.sample_indices_])
-    np.testing.assert_allclose(clone(pipe).fit(X, y).transform(X), X_kept)
     np.testing.assert_allclose(clone(pipe).fit_transform(X, y), X_kept)
-    pipe = make_pipeline(StandardScaler(), SMOTE(random_state=0, sampling_strategy={0: 60})).fit(X, y)
-    with pytest.raises(ValueError, match="'smote' makes new rows"):
-        pipe.transform(X)
-    assert not hasattr(pipe, "sample_indices_")
+    smote = make_pipeline(StandardScaler(), SMOTE(random_state=0, sampling_strategy={0: 60}))
+    for last in (pipe, smote):
+        with pytest.raises(ValueError, match="has no transform, so that it can't tell"):
+            last.fit(X, y).transform(X[:100])
+    assert not hasattr(smote, "sample_indices_")
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -476,7 +497,7 @@ def test_metadata_for_a_selecting_step_last(data, nested):
 @pytest.mark.parametrize("name", ["a__b", "steps", "memory"])
 def test_bad_names_are_told_before_anything_is_fitted(data, name):
     Odd.n_fits = 0
-    with pytest.raises(ValueError, match=f"Estimator names must.*'{name}'"):
+    with pytest.raises(ValueError, match=f"Estimator names .*'{name}'"):
         Pipeline([(name, Odd()), ("clf", Remember())]).fit(*data)
     with pytest.raises(TypeError, match="All intermediate steps should be transformers"):
         Pipeline([("odd", Odd()), ("clf", Remember()), ("more", Remember())]).fit(*data)
@@ -518,3 +539,229 @@ def test_a_last_step_that_only_fits_and_transforms_at_once(data):
 
 def test_an_empty_pipeline_selects_nothing():
     assert not hasattr(Pipeline([]), "fit_resample")
+
+
+X_NEW, Y_NEW = np.full((120, 6), 7.0), np.full(120, 7)
+# Names and values of validation data as estimators of several libraries take them, all with as many rows as X.
+VALIDATION = [
+    {"X_val": X_NEW, "y_val": Y_NEW},
+    {"eval_X": X_NEW, "eval_y": Y_NEW},
+    {"X_valid": X_NEW.tolist(), "y_valid": Y_NEW.tolist()},
+    {"X_test": pd.DataFrame(X_NEW), "y_test": pd.Series(Y_NEW)},
+    {"eval_set": [(X_NEW, Y_NEW)], "eval_sample_weight": [Y_NEW]},
+    {"eval_set": (X_NEW, Y_NEW), "sample_weight_eval_set": Y_NEW},
+    {"validation_data": (X_NEW, Y_NEW, Y_NEW)},
+    {"X_val": {"a": X_NEW}, "y_val": Y_NEW, "val_sample_weight": Y_NEW, "eval_group": Y_NEW},
+]
+
+
+@pytest.mark.parametrize("params", VALIDATION, ids=lambda params: "-".join(params))
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_validation_data_are_never_cut(data, params, routed, nested):
+    X, y = data
+
+    class Asks(Remember):
+        __metadata_request__fit = dict.fromkeys([*params, "sample_weight"], True) | {"groups": False}
+
+    steps = [make_pipeline(Odd(), Asks())] if nested else [Odd(), Asks()]
+    prefix = "" if routed else "pipeline__asks__" if nested else "asks__"
+    with config_context(enable_metadata_routing=routed):
+        pipe = make_pipeline(OwnTransformer(), *steps)
+        passed = {prefix + name: values for name, values in params.items()}
+        pipe.fit(X, y, **passed, **{prefix + "sample_weight": np.arange(120)})
+    last = pipe[-1][-1] if nested else pipe[-1]
+    assert last.params_.keys() == params.keys()
+    assert all(last.params_[name] is values for name, values in params.items())
+    np.testing.assert_array_equal(last.sample_weight_, np.arange(1, 120, 2))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"Xv": X_NEW, "yv": Y_NEW},
+        {"yv": Y_NEW, "Xv": X_NEW[:, :2]},
+        {"Xv": pd.DataFrame(X_NEW)},
+        {"Xv": sparse.csr_array(X_NEW)},
+        {"X_val": X_NEW, "labels": Y_NEW},
+    ],
+)
+def test_what_may_be_validation_data_is_refused(data, params):
+    Odd.n_fits = 0
+    with pytest.raises(
+        ValueError, match=r"remember__(Xv|yv|labels) has one entry for each of the 120 rows.*set_fit_request"
+    ):
+        make_pipeline(Odd(), Remember()).fit(*data, **{"remember__" + name: value for name, value in params.items()})
+    assert Odd.n_fits == 0
+
+
+def test_texts_that_may_be_validation_data_are_refused():
+    texts, y = ["good film", "bad film"] * 10, [1, 0] * 10
+    pipe = make_pipeline(CountVectorizer(), ForgettingSelector(k=0.5, random_state=0), Remember())
+    with pytest.raises(ValueError, match=r"remember__texts has one entry .* looks like X"):
+        pipe.fit(texts, y, remember__texts=texts)
+    pipe.fit(texts, y, remember__cost=np.arange(20))
+    np.testing.assert_array_equal(pipe[-1].params_["cost"], pipe[1].get_support(indices=True))
+
+
+def test_parameters_of_any_name_are_cut_where_no_validation_data_are_passed(data):
+    pipe = make_pipeline(Odd(), Remember())
+    costs = np.arange(480).reshape(120, 2, 2)
+    pipe.fit(*data, remember__costs=costs, remember__by_output={"a": Y_NEW, "b": Y_NEW}, remember__of_class={0: 1})
+    np.testing.assert_array_equal(pipe[-1].params_["costs"], costs[1::2])
+    assert [len(part) for part in pipe[-1].params_["by_output"].values()] == [60, 60]
+    assert pipe[-1].params_["of_class"] == {0: 1}
+
+
+def test_an_alias_tells_what_is_cut(data):
+    X, y = data
+
+    class Asks(Remember):
+        __metadata_request__fit: ClassVar = {
+            "Xv": "X_val",
+            "yv": "y_val",
+            "sensitive": "groups",
+            "sample_weight": False,
+        }
+
+    with config_context(enable_metadata_routing=True):
+        last = make_pipeline(Odd(), Asks().set_fit_request(groups=False)).fit(X, y, X_val=X_NEW, y_val=Y_NEW, groups=X)[
+            -1
+        ]
+    assert last.params_["Xv"] is X_NEW
+    assert last.params_["yv"] is Y_NEW
+    np.testing.assert_array_equal(last.params_["sensitive"], X[1::2])
+
+
+def test_half_of_a_validation_set_in_transform_input(data):
+    class Asks(Remember):
+        __metadata_request__fit: ClassVar = {"Xv": True, "yv": True, "groups": False, "sample_weight": False}
+
+    with config_context(enable_metadata_routing=True):
+        pipe = Pipeline([("odd", Odd()), ("scale", StandardScaler()), ("clf", Asks())], transform_input=["Xv"])
+        pipe["scale"].set_fit_request(sample_weight=False)
+        with pytest.raises(ValueError, match=r"yv has one entry .* comes with Xv"):
+            pipe.fit(*data, Xv=X_NEW, yv=Y_NEW)
+
+
+def test_set_fit_resample_request(data):
+    from imblearn.base import BaseSampler  # late, as above
+
+    class Costs(BaseSampler):
+        _sampling_type = "bypass"
+
+        def fit_resample(self, X, y, costs=None):
+            self.costs_, self.sample_indices_ = costs, np.arange(0, len(y), 3)
+            return X[::3], y[::3]
+
+        def _fit_resample(self, X, y):
+            raise NotImplementedError
+
+    X, y = data
+    with config_context(enable_metadata_routing=True):
+        clf = Remember().set_fit_request(sample_weight="costs", groups=False)
+        sampler = Costs().set_fit_resample_request(costs=True)
+        for pipe in (
+            make_pipeline(sampler, clf),
+            make_pipeline(make_pipeline(sampler), clf),
+            make_pipeline(Odd(), sampler, clf),
+        ):
+            pipe.fit(X, y, costs=np.arange(120))
+        np.testing.assert_array_equal(pipe[1].costs_, np.arange(1, 120, 2))
+        np.testing.assert_array_equal(pipe[-1].sample_weight_, np.arange(1, 120, 6))
+        make_pipeline(sampler, Remember()).fit(X, y, costs=Y_NEW)
+        assert sampler.costs_ is Y_NEW
+        with pytest.raises(TypeError, match="unexpected argument"):
+            make_pipeline(Costs(), StandardScaler()).fit(X, y, costs=Y_NEW)
+
+
+def test_nothing_is_done_behind_the_last_selecting_step(data):
+    X, y = data
+    for skipped in ("passthrough", None):
+        pipe = make_pipeline(StandardScaler(), Odd(), skipped, skipped)
+        X_kept, y_kept = pipe.fit_resample(X, y)
+        np.testing.assert_array_equal(X_kept, StandardScaler().fit_transform(X)[1::2])
+        np.testing.assert_array_equal(y_kept, y[1::2])
+        np.testing.assert_array_equal(pipe.sample_indices_, np.arange(1, 120, 2))
+        outer = make_pipeline(pipe, Remember()).fit(X, y)
+        np.testing.assert_array_equal(outer[-1].y_, y[1::2])
+    assert not hasattr(make_pipeline(Odd(), StandardScaler(), "passthrough"), "fit_resample")
+
+
+@pytest.mark.parametrize("front", [[], [Odd()]])
+def test_a_pipeline_that_selects_in_front_of_its_last_step_is_refused_in_the_middle(data, front):
+    inner = Pipeline([("rare", Odd()), ("scale", StandardScaler())])
+    with pytest.raises(
+        TypeError, match=r"step 'pipeline' is a Pipeline that selects.*outer Pipeline one by one: rare, scale"
+    ):
+        make_pipeline(*front, inner, Remember()).fit(*data)
+    assert len(make_pipeline(*front, inner).fit_transform(*data)) == 60 // (1 + len(front))
+
+
+def test_a_frozen_selector_keeps_what_it_selected(data, tmp_path):
+    X, y = data
+    selector = ForgettingSelector(k=10, random_state=0).fit(X, y, forgetting_scores=np.arange(120))
+    whole = make_pipeline(StandardScaler(), ForgettingSelector(k=10)).fit(
+        X, y, forgettingselector__forgetting_scores=np.arange(120)
+    )
+    for frozen, seen in ((selector, X), (whole, StandardScaler().fit_transform(X))):
+        for memory in (None, str(tmp_path)):
+            pipe = make_pipeline(FrozenEstimator(frozen), Remember(), memory=memory)
+            pipe.fit(X, y, remember__sample_weight=np.arange(120))
+            np.testing.assert_array_equal(pipe[-1].sample_weight_, np.arange(110, 120))
+            np.testing.assert_array_equal(pipe[-1].y_, y[110:])
+            np.testing.assert_allclose(pipe[-1].X_, seen[110:])
+            np.testing.assert_allclose(pipe.without_selection()[:-1].transform(X[:7]), seen[:7])
+        with pytest.raises(ValueError, match="X has 100 rows"):
+            pipe.fit(X[:100], y[:100])
+    with pytest.raises(ValueError, match="can't tell whether X holds the rows"):
+        make_pipeline(FrozenEstimator(make_pipeline(Odd()).fit(X, y)), Remember()).fit(X, y)
+    odd = Odd()
+    odd.fit_resample(X, y)
+    with pytest.raises(ValueError, match="can't tell whether X holds the rows"):
+        make_pipeline(FrozenEstimator(odd), Remember()).fit(X, y)
+
+
+def test_forgetting_scores_behind_another_selecting_step(data):
+    X, y = data
+    scores = ForgettingScores(120)
+    scores.update(np.arange(120), np.ones(120), np.linspace(0, 1, 120))
+    for given in (scores, scores + scores):
+        pipe = make_pipeline(Odd(), ForgettingSelector(k=10), Remember())
+        pipe.fit(X, y, forgettingselector__forgetting_scores=given)
+        np.testing.assert_allclose(pipe[1].margins_, np.linspace(0, 1, 120)[1::2], atol=1e-6)
+
+
+def test_what_the_last_step_sees_of_new_rows(pipe, data):
+    X, y = data
+    pipe.fit(X, y)
+    X_test = X[:7] + 1
+    with pytest.raises(ValueError, match=r"X has 7 rows.*pipe.without_selection\(\)\[:-1\].transform\(X\)"):
+        pipe[:-1].transform(X_test)
+    seen = pipe["scale"].transform(X_test)
+    np.testing.assert_array_equal(pipe[:-1].without_selection().transform(X_test), seen)
+    plain = pipe.without_selection()
+    np.testing.assert_array_equal(plain[:-1].transform(X_test), seen)
+    np.testing.assert_array_equal(plain.predict_proba(X_test), pipe.predict_proba(X_test))
+    assert type(plain) is sklearn.pipeline.Pipeline
+    assert plain["prune"] == "passthrough"
+    assert plain["clf"] is pipe["clf"]
+    # Pipelines in the Pipeline select nothing either.
+    nested = make_pipeline(StandardScaler(), make_pipeline(Odd(), LogisticRegression())).fit(X, y).without_selection()
+    assert type(nested[-1]) is sklearn.pipeline.Pipeline
+    assert nested[-1][0] == "passthrough"
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"memory": 3}, ValueError, "The 'memory' parameter of Pipeline must be"),
+        ({"verbose": "much"}, ValueError, "The 'verbose' parameter of Pipeline must be"),
+        ({"transform_input": ["X_val"]}, ValueError, "can only be set if metadata routing is enabled"),
+    ],
+)
+def test_bad_parameters_are_told_before_anything_is_fitted(data, params, error, message):
+    Odd.n_fits = 0
+    with pytest.raises(error, match=message):
+        Pipeline([("odd", Odd()), ("clf", Remember())], **params).fit(*data)
+    assert Odd.n_fits == 0

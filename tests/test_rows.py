@@ -99,5 +99,8 @@ def test_entry_per_row():
     assert not has_entry_per_row([1, 2, 3], 4)
     assert not has_entry_per_row("abcd", 4)
     assert not has_entry_per_row({0: 1, 1: 1, 2: 1, 3: 1}, 4)
+    assert has_entry_per_row({"a": np.ones(4), "b": [1, 2, 3, 4]}, 4)
+    assert not has_entry_per_row({"a": np.ones(4), "b": 1}, 4)
+    assert not has_entry_per_row({}, 4)
     assert not has_entry_per_row(4, 4)
     assert not has_entry_per_row(None, 4)

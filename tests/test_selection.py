@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
+from skprune._selection import count_kept
 
 STRATEGIES = ["most_forgotten", "least_forgotten", "random", "coverage"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
@@ -20,7 +22,7 @@ def random_scores(n_rows, seed, n_presentations=6):
 
 
 def n_kept(k, n_rows):
-    return min(k, n_rows) if isinstance(k, int) else math.ceil(k * n_rows)
+    return min(k, n_rows) if isinstance(k, int) else math.ceil(Fraction(str(k)) * n_rows)
 
 
 def oracle(scores, n_keep, strategy, never_learned):
@@ -90,7 +92,7 @@ def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
 def test_class_shares(y, k, strategy):
     y = np.array(y)
     kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, random_state=0)
-    n_keep = math.ceil(k * len(y))
+    n_keep = n_kept(k, len(y))
     assert len(kept) == n_keep
     for label in set(y.tolist()):
         # Largest remainders give each class its share, rounded down or up.
@@ -229,7 +231,7 @@ def scores_of(margins):
 def test_coverage_keeps_suspects_last(margins, k, seed):
     margins = np.array(margins)
     kept = select_rows(scores_of(margins), k, strategy="coverage", random_state=seed)
-    n_keep, n_trusted = math.ceil(k * len(margins)), np.sum(margins >= 0)
+    n_keep, n_trusted = n_kept(k, len(margins)), np.sum(margins >= 0)
     assert len(kept) == len(set(kept)) == n_keep
     n_suspects = np.sum(margins[kept] < 0)
     assert n_suspects == max(0, n_keep - n_trusted)
@@ -274,3 +276,25 @@ def test_coverage_is_seeded_and_drawn():
 def test_coverage_needs_margins():
     with pytest.raises(ValueError, match="needs the margin of every row; 3 of 3 have none"):
         select_rows([1, 2, 3], 1, strategy="coverage")
+
+
+@pytest.mark.parametrize("make", [float, np.float64, np.float32, np.float16, Fraction])
+def test_shares_are_rounded_up_as_by_hand(make):
+    assert [len(select_rows(np.arange(100), make(k))) for k in ("0.55", "0.07", "0.14", "0.28", "0.571")] == [
+        55,
+        7,
+        14,
+        28,
+        58,
+    ]
+    assert len(select_rows(np.arange(1000), make("0.001"))) == 1
+    for hundredths in range(1, 101):
+        k = Fraction(hundredths, 100)
+        for n_rows in (1, 7, 60, 100, 175, 1000):
+            assert count_kept(make(str(k.numerator / k.denominator)), n_rows) == -(-hundredths * n_rows // 100)
+
+
+def test_a_third_is_exact_as_a_fraction():
+    assert count_kept(Fraction(1, 3), 300) == 100
+    assert count_kept(1 / 3, 300) == 100
+    assert count_kept(np.float32(1 / 3), 300) == 101

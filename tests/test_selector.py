@@ -15,9 +15,11 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.helper import SliceDict
 
-from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, PruningWarning, select_rows
+from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, Pipeline, PruningWarning, select_rows
 
 
 @pytest.fixture
@@ -565,3 +567,97 @@ def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
     suspect = ForgettingSelector(random_state=0).fit(X, np.where(is_wrong, 1 - y_true, y_true)).margins_ < 0
     assert suspect[is_wrong].mean() > 0.5
     assert suspect[~is_wrong].mean() < 0.05
+
+
+TEXTS = ["good film", "bad film"] * 4
+OTHER_FORMS = [pd.DataFrame({"body": TEXTS, "id": range(8)}), pl.DataFrame({"body": TEXTS}), np.array(TEXTS)[:, None]]
+
+
+@pytest.mark.parametrize(
+    "other", [*OTHER_FORMS, pd.DataFrame({"length": range(8), "words": 2}), np.ones((8, 3))], ids=type
+)
+@pytest.mark.parametrize("fitted", [TEXTS, *OTHER_FORMS, pd.DataFrame({"text": TEXTS}, dtype="string")], ids=type)
+def test_fit_on_texts_and_transform_other_columns(fitted, other):
+    selector = ForgettingSelector(k=2).fit(fitted, [0, 1] * 4, forgetting_scores=[0, 1, 0, 0, 0, 0, 9, 0])
+    rows = selector.get_support(indices=True)
+    np.testing.assert_array_equal(np.asarray(selector.transform(other)), np.asarray(other)[rows])
+
+
+@pytest.mark.parametrize("other", OTHER_FORMS, ids=type)
+@pytest.mark.parametrize(
+    "fitted", [np.ones((8, 5)), sparse.eye_array(8, format="csr"), torch.ones((8, 5)), np.ones((8, 5)).tolist()]
+)
+def test_fit_on_embeddings_and_transform_the_texts(fitted, other):
+    selector = ForgettingSelector(k=2, random_state=0).fit(fitted, [0, 1] * 4, forgetting_scores=np.arange(8))
+    np.testing.assert_array_equal(np.asarray(selector.transform(other)), np.asarray(other)[6:])
+    # Of numbers there must be as many columns.
+    for numbers in (
+        np.ones((8, 4)),
+        pd.DataFrame(np.ones((8, 4))),
+        sparse.eye_array(8, 4, format="csr"),
+        torch.ones((8, 4)),
+    ):
+        with pytest.raises(ValueError, match="X has 4 features, but ForgettingSelector is expecting"):
+            selector.transform(numbers)
+
+
+class Labelled(torch.utils.data.Dataset):
+    def __init__(self, X, make):
+        self.X = torch.as_tensor(X)
+        self.make = make
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, row):
+        return self.make(self.X[row])
+
+
+SAMPLES = {
+    "features": lambda x: x,
+    "a pair with another label": lambda x: (x, 0),
+    "a dict": lambda x: {"X": x},
+}
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_a_torch_dataset_takes_the_labels_of_y(scripted, make, record):
+    X, y, net, events, margins = scripted
+    selector = ForgettingSelector(net, record=record, k=0.3)
+    kept, y_kept = selector.fit_resample(Labelled(X, make), y)
+    np.testing.assert_array_equal(selector._scores.events, events)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    rows = selector.get_support(indices=True)
+    assert type(kept) is torch.utils.data.Subset
+    assert list(kept.indices) == rows.tolist()
+    np.testing.assert_array_equal(y_kept, y[rows])
+
+
+def test_a_torch_dataset_that_cannot_be_used(scripted):
+    X, y, net, _, _ = scripted
+    with pytest.raises(ValueError, match=r"sample of the Labelled .* has 3 parts"):
+        ForgettingSelector(net).fit(Labelled(X, lambda x: (x, x, 0)), y)
+    with pytest.raises(TypeError, match=r"built-in scoring net takes a matrix.*got a Labelled"):
+        ForgettingSelector().fit(Labelled(X, lambda x: x), y)
+
+
+def test_a_list_of_tensors_is_cast_as_an_array_of_them(data):
+    X = (10 * data[0]).astype(np.uint8)
+    expected = ForgettingSelector(make_net(lr=0.01), random_state=0).fit(X, data[1])
+    selector = clone(expected).fit([torch.from_numpy(row) for row in X], data[1])
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+    assert [row.dtype for row in selector.transform([torch.from_numpy(row) for row in X])] == 60 * [torch.uint8]
+
+
+def test_slice_dict(data):
+    X, y = SliceDict(X=data[0].astype(np.float32)), data[1]
+    expected = ForgettingSelector(make_net(), random_state=0).fit(X["X"], y)
+    selector = clone(expected)
+    kept, _ = selector.fit_resample(X, y)
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+    assert type(kept) is SliceDict
+    np.testing.assert_array_equal(kept["X"], expected.transform(X["X"]))
+    pipe = Pipeline([("prune", selector), ("net", make_net(train_split=None))])
+    search = GridSearchCV(pipe, {"prune__k": [0.2, 0.5]}, cv=2, error_score="raise").fit(X, y)
+    assert len(search.predict(X)) == 120

@@ -14,13 +14,16 @@ from test_huggingface import (
     Encoder,
     make_model,
     make_reviews,
+    make_tokenizer,
     make_trainer,
     padded,
     tokenize,
 )
+from test_huggingface_trainer import Oracle, make_numbered
+from transformers import DataCollatorWithPadding
 
 from skprune import ForgettingSelector
-from skprune.huggingface import ForgettingTrainerCallback
+from skprune.huggingface import ForgettingTrainer, ForgettingTrainerCallback
 
 # Not on the classes below, since what a class of a script holds is a part of the key of stored runs.
 predicted = Counter()
@@ -65,6 +68,15 @@ class ByHandInNet(Callback):
         outcomes.append(chance.argmax(1) == self.labels)
 
 
+class OracleOfAll(Oracle):
+    """Put together what the processes have written down, in their order."""
+
+    def gather(self):
+        parts = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, self.step)
+        return [outcome for part in parts for outcome in part]
+
+
 class CountedEncoder(Encoder):
     def forward(self, input_ids, attention_mask=None):
         if not self.training:
@@ -80,6 +92,21 @@ def record_with_trainer(folder, reviews):
     make_trainer(folder, dataset, [callback, by_hand], model, num_train_epochs=6).train()
     by_hand.check(callback.scores_)
     return callback.scores_, counted.n_rows - 6 * len(reviews)
+
+
+def record_batches(folder, collate, checkpoints, **arguments):
+    """Record with the Trainer from 29 rows, in four updates an epoch, and again from checkpoints; count by a plain Trainer."""
+    dataset = make_numbered(29)
+    oracle = OracleOfAll(dataset, make_model())
+    arguments |= {"per_device_train_batch_size": 4, "num_train_epochs": 5, "save_strategy": "steps", "save_steps": 2}
+    make_trainer(folder / "plain", dataset, [oracle], oracle.model, collate, **arguments).train()
+    trainers = []
+    for checkpoint in (None, *(folder / f"checkpoint-{step}" for step in checkpoints)):
+        trainer = make_trainer(folder, dataset, collate=collate, trainer_class=ForgettingTrainer, **arguments)
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        trainers.append(trainer)
+    oracle.check(trainers[0].forgetting_scores_)
+    return [trainer.forgetting_scores_ for trainer in trainers], len(trainers[0].callback_handler.train_dataloader)
 
 
 def record_with_skorch(reviews, record, shuffle=True, memory=None):
@@ -109,6 +136,14 @@ def main(folder):
     scores, n_rows = record_with_trainer(folder / "trainer", reviews)
     results |= {"trainer_events": scores.events, "trainer_margins": scores.margins, "trainer_rows": n_rows}
     results["trainer_presentations"] = scores.presentations
+    # accelerate dispatches batches of one width only
+    collate = DataCollatorWithPadding(make_tokenizer(), padding="max_length", max_length=9)
+    # Within an epoch and at its end. Where batches are dispatched, no Trainer goes on as if it had not stopped.
+    for name, config, checkpoints in (("shared", {}, (6, 8)), ("dispatched", {"dispatch_batches": True}, ())):
+        scores, n_updates = record_batches(folder / name, collate, checkpoints, accelerator_config=config)
+        for column in ("events", "margins", "presentations"):
+            results[f"{name}_{column}"] = np.stack([getattr(run, column) for run in scores])
+        results[f"{name}_updates"] = n_updates
     recordings = {
         "epoch": (reviews, "epoch"),
         "stored": (reviews, "epoch", True, folder / "memory"),

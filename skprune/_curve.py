@@ -1,0 +1,403 @@
+"""How much can be dropped."""
+
+import numbers
+import re
+import tempfile
+import threading
+import traceback
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import sklearn.pipeline
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.utils import Bunch
+from sklearn.utils.parallel import Parallel, delayed
+from tqdm import tqdm
+
+from skprune._guard import PruningWarning
+from skprune._memory import is_off
+from skprune._pipeline import Pipeline, make_pipeline
+from skprune._selection import check_selection, count_kept
+from skprune._selector import ForgettingSelector
+
+K = (0.1, 0.3, 0.5, 0.7, 0.9)
+STRATEGIES = ("most_forgotten", "coverage", "random")
+
+
+@dataclass(frozen=True)
+class fewest_rows:
+    """Choose the candidate of a search that keeps the fewest rows and scores nearly as well as the best.
+
+    Pass it to a search as `refit`, as in ``GridSearchCV(pipe, {"prune__k": [0.5, 0.3, 0.1]}, refit=fewest_rows())``.
+    The search must vary one parameter that is named ``k``, or whose name ends in ``__k``. Among the candidates whose
+    mean score is close enough to the best, the one with the smallest `k` is refitted. If several have that `k`, it is
+    the one with the best mean score.
+
+    Parameters
+    ----------
+    within : float or "1se", default=0.01
+        How far the mean score may lie below the best one: a number >= 0, in the unit of the score, or ``"1se"`` for
+        one standard error of the best mean score over the folds, after [1]_.
+    scoring : str, default="score"
+        Which score counts if the search computes several, by its name in `scoring` of the search.
+
+    See Also
+    --------
+    pruning_curve : Cross-validates several `k` and strategies, and applies the same rule.
+    sklearn.model_selection.GridSearchCV : Calls it.
+
+    Notes
+    -----
+    Candidates without a finite mean score, such as those that failed in a fold, are passed over. A `k` of 1.0 keeps
+    more than any other. Other shares and numbers of rows (0.3 and 500) can't be compared, as `cv_results_` doesn't say
+    how many rows there are; a search should use one kind.
+
+    As with any callable as `refit`, scikit-learn sets `best_index_`, `best_params_` and `best_estimator_`, but no
+    `best_score_`: it is ``search.cv_results_["mean_test_score"][search.best_index_]``. If the search computes several
+    scores, ``search.score`` doesn't know which of them to return; use ``search.best_estimator_.score``.
+
+    :class:`~sklearn.model_selection.HalvingGridSearchCV` ignores a callable `refit` and takes the best score. Call
+    ``fewest_rows()(search.cv_results_)`` afterwards: it compares the candidates of the last iteration.
+
+    References
+    ----------
+    .. [1] L. Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skprune import ForgettingSelector, Pipeline, fewest_rows
+    >>> X, y = load_iris(return_X_y=True)
+    >>> prune = ForgettingSelector(strategy="random", random_state=0)
+    >>> pipe = Pipeline([("prune", prune), ("clf", LogisticRegression(max_iter=1000))])
+    >>> search = GridSearchCV(pipe, {"prune__k": [1.0, 0.4]}, refit=fewest_rows(within=0.05), cv=2).fit(X, y)
+    >>> search.best_params_
+    {'prune__k': 0.4}
+    """
+
+    within: float | str = 0.01
+    scoring: str = "score"
+
+    def __post_init__(self):
+        valid = self.within >= 0 if isinstance(self.within, numbers.Real) else self.within in ("1se",)
+        if not valid or isinstance(self.within, bool):
+            raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {self.within!r}.")
+
+    def __call__(self, cv_results):
+        """Return the index of the chosen candidate.
+
+        Parameters
+        ----------
+        cv_results : dict
+            `cv_results_` of a search.
+
+        Returns
+        -------
+        index : int
+
+        Raises
+        ------
+        ValueError
+            If the results hold no score of that name, no finite one, not exactly one `k`, candidates without it, or
+            shares beside numbers of rows.
+        """
+        mean = self._mean_scores(cv_results)
+        candidates = np.flatnonzero(np.isfinite(mean))
+        if len(candidates) == 0:
+            raise ValueError("No candidate has a finite mean score. Set error_score='raise' in the search to see why.")
+        best = candidates[mean[candidates].argmax()]
+        allowed = self._standard_error(cv_results, best) if self.within == "1se" else self.within
+        gap = mean[best] - mean[candidates]
+        sizes = _sizes([cv_results["params"][index] for index in candidates])
+        # Means are rounded in their last digits: 0.95 is within 0.01 of 0.96.
+        close = gap <= allowed + 1e-12 * max(1, abs(mean[best]))
+        return int(min(zip(sizes[close], gap[close], candidates[close], strict=True))[-1])
+
+    def _mean_scores(self, cv_results):
+        name = f"mean_test_{self.scoring}"
+        if name not in cv_results:
+            found = [key.removeprefix("mean_test_") for key in cv_results if key.startswith("mean_test_")]
+            raise ValueError(
+                f"scoring={self.scoring!r} is not among the scores of the search: {', '.join(map(repr, found)) or 'none'}. "
+                f"Name one of them, as in fewest_rows(scoring={(found or ['accuracy'])[0]!r})."
+            )
+        mean = np.array(cv_results[name], dtype=np.float64)
+        if "iter" in cv_results:  # of a halving search, whose earlier iterations used fewer resources
+            mean[np.array(cv_results["iter"]) < max(cv_results["iter"])] = np.nan
+        return mean
+
+    def _standard_error(self, cv_results, index):
+        pattern = re.compile(rf"split\d+_test_{re.escape(self.scoring)}")
+        scores = [values[index] for key, values in cv_results.items() if pattern.fullmatch(key)]
+        if len(scores) < 2:
+            raise ValueError(f"within='1se' needs at least two folds; the search has {len(scores)}. Give a number.")
+        return np.std(scores, ddof=1) / np.sqrt(len(scores))
+
+
+def _sizes(params):
+    """Return what each candidate keeps, in order of size: a share or a number of rows, infinity for all rows."""
+    names = sorted({name for candidate in params for name in candidate if name.rpartition("__")[2] == "k"})
+    if len(names) != 1:
+        searched = sorted({name for candidate in params for name in candidate})
+        raise ValueError(
+            "The search must vary one parameter named 'k' or '<step>__k', the number or share of rows to keep. It varies "
+            f"{', '.join(searched)}, of which {', '.join(names) or 'none'} {'are' if len(names) > 1 else 'is'} named so."
+        )
+    (name,) = names
+    for candidate in params:
+        if name not in candidate:
+            raise ValueError(
+                f"The candidate {candidate} doesn't set {name}, so its number of rows is unknown. Set it in every grid of "
+                f"the list; {name!r}: [1.0] keeps all rows."
+            )
+    n_rows = [candidate[name] for candidate in params if isinstance(candidate[name], numbers.Integral)]
+    shares = [candidate[name] for candidate in params if not isinstance(candidate[name], numbers.Integral)]
+    if n_rows and min(shares, default=1) < 1:
+        raise ValueError(
+            f"{name} is a number of rows in some candidates ({n_rows[0]}) and a share in others ({min(shares)}), which can't "
+            "be compared without the number of training rows. Search over ints or over floats; 1.0 goes with both."
+        )
+    k = np.array([candidate[name] for candidate in params], dtype=np.float64)
+    return np.where([isinstance(candidate[name], numbers.Integral) for candidate in params] | (k < 1), k, np.inf)
+
+
+def pruning_curve(
+    estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scoring=None, within=0.01, n_jobs=None, verbose=0
+):
+    """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
+
+    The curve by which [1]_ shows that forgotten rows are those that matter.
+    Only training rows are pruned; test rows never are. The scoring net is trained once for every fold, whatever
+    the number of `k` and strategies.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A :class:`Pipeline` with a :class:`ForgettingSelector` in it, or any estimator that holds just one of them.
+        Any other estimator is put behind ``ForgettingSelector()``. It is cloned and never changed.
+    X : array-like with n_samples rows
+        Whatever `estimator` takes and scikit-learn's cross-validation cuts.
+    y : array-like of shape (n_samples,)
+        Class labels.
+    k : array-like of shape (n_k,), default=(0.1, 0.3, 0.5, 0.7, 0.9)
+        Shares of the training rows to keep, as floats in (0, 1], or their numbers, as ints.
+    strategies : list of {"most_forgotten", "least_forgotten", "coverage", "random"} or callables, \
+            default=("most_forgotten", "coverage", "random")
+        Which rows are kept, as in :class:`ForgettingSelector`.
+    cv : int, cross-validation generator or iterable, default=None
+        As in :func:`sklearn.model_selection.cross_val_score`. The same folds serve all `k` and strategies. Of a
+        splitter by groups pass its splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
+    scoring : str or callable, default=None
+        As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
+    within : float or "1se", default=0.01
+        How far the mean score of the fewest rows may lie below the best one, as in :class:`fewest_rows`.
+    n_jobs : int, default=None
+        Folds that are fitted at the same time, through joblib.
+    verbose : int, default=0
+        1 shows a bar.
+
+    Returns
+    -------
+    curve : :class:`~sklearn.utils.Bunch`
+        ``PruningCurveDisplay(**curve).plot()`` draws it.
+
+        strategies : list of str, of length n_strategies
+            Names.
+        shares : ndarray of shape (n_k,), float64
+            Shares of the training rows kept.
+        scores : ndarray of shape (n_strategies, n_k, n_folds), float64
+            Scores on test rows; nan where a fit failed.
+        full_scores : ndarray of shape (n_folds,), float64
+            Scores on test rows where all training rows are kept.
+        fewest_rows : :class:`~sklearn.utils.Bunch` or None
+            How much is enough: `strategy`, `k`, `share` and mean `score` of what keeps the fewest rows among all whose
+            mean score is close enough to the best, all rows included. If it is all rows, `strategy` is None and `k` is
+            1.0. None if no mean score is finite.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, `estimator` holds several selectors, or all fits failed.
+    TypeError
+        If `estimator` is a selector alone, or a Pipeline of another library with a selector in it.
+
+    Warns
+    -----
+    PruningWarning, FitFailedWarning
+        Once, if selections were warned of or fits failed: for which strategies and `k`, and in how many folds. Fits in
+        threads other than the main one show their PruningWarnings one by one.
+
+    See Also
+    --------
+    PruningCurveDisplay : Draws the curve.
+    fewest_rows : Applies the rule of `within` to a search.
+    sklearn.model_selection.validation_curve : The same over any parameter of any estimator.
+
+    Notes
+    -----
+    Trained scoring nets are found again by the data that they were trained on, in the `memory` of the selector or
+    a temporary folder. Steps in front of the selector must hence make the same of the same rows each time: give
+    random ones a `random_state`, and the Pipeline a `memory` if they are slow.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skprune import ForgettingSelector, make_pipeline, pruning_curve
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
+    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
+    >>> curve.scores.shape
+    (2, 2, 3)
+    >>> curve.fewest_rows.k
+    0.6
+    """
+    _check_candidates(k, strategies)
+    choose = fewest_rows(within)
+    estimator, name = _with_selector(estimator)
+    check_scoring(estimator, scoring)
+    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    if within == "1se" and len(splits) < 2:
+        raise ValueError("within='1se' needs at least two folds; cv gives 1. Give a number.")
+    candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
+    with tempfile.TemporaryDirectory() as folder:
+        selector = estimator.get_params()[name]
+        if selector.random_state is None:  # every fit would train anew
+            estimator.set_params(**{f"{name}__random_state": np.random.randint(2**31)})
+        memory = selector.memory
+        if memory is None or is_off(memory):
+            estimator.set_params(**{f"{name}__memory": folder})
+        outcomes = []
+        for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
+            pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
+            folds = (delayed(_score_fold)(pruning, X, y, split, scoring) for split in splits)
+            outcomes.append(Parallel(n_jobs)(folds))
+    _warn_once(candidates, outcomes)
+    scores = np.array([[fold.score for fold in folds] for folds in outcomes])
+    n_train = [len(train) for train, _ in splits]
+    shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
+    return Bunch(
+        strategies=[_name(strategy) for strategy in strategies],
+        shares=np.array(shares),
+        scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
+        full_scores=scores[0],
+        fewest_rows=_place(choose, candidates, [1.0, *shares * len(strategies)], scores),
+    )
+
+
+class _Fold(NamedTuple):
+    """What became of a fit: its score, the PruningWarnings that it gave, and its traceback if it failed."""
+
+    score: float
+    warned: list[str]
+    failure: str | None
+
+
+def _score_fold(estimator, X, y, split, scoring):
+    """Fit on one fold and score; never fail."""
+    # Threads share their filters of warnings, which must hence be changed by the main one alone.
+    collect = threading.current_thread() is threading.main_thread()
+    score, failure = np.nan, None
+    with warnings.catch_warnings(record=True) if collect else nullcontext([]) as caught:
+        if collect:
+            warnings.simplefilter("always", PruningWarning)
+        try:
+            (score,) = cross_val_score(estimator, X, y, cv=[split], scoring=scoring, error_score="raise")
+        except Exception:
+            failure = traceback.format_exc()
+    warned = []
+    for warning in caught:
+        if issubclass(warning.category, PruningWarning):
+            warned.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return _Fold(score, warned, failure)
+
+
+def _warn_once(candidates, outcomes):
+    """Sum up the failures and warnings of all fits; raise a ValueError if all failed."""
+    n_fits = len(outcomes) * len(outcomes[0])
+    where, failures = _gather(candidates, [[fold.failure for fold in folds] for folds in outcomes])
+    if len(failures) == n_fits:
+        raise ValueError(f"All {n_fits} fits failed. The first one:\n{failures[0]}")
+    if failures:
+        message = (
+            f"{len(failures)} of {n_fits} fits failed, so their scores are nan: {where}. The first:\n{failures[0]}"
+        )
+        warnings.warn(message, FitFailedWarning, stacklevel=3)
+    where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
+    if warned:
+        # One message of each kind: they differ in their numbers.
+        kinds = {re.sub(r"\d+", "", message): message for messages in warned for message in messages}
+        message = f"{len(warned)} of {n_fits} fits were warned of: {where}. For example: {' '.join(kinds.values())}"
+        warnings.warn(message, PruningWarning, stacklevel=3)
+
+
+def _gather(candidates, happened):
+    """Return which candidates something happened to, in how many folds, and all that happened."""
+    where = []
+    for candidate, folds in zip(candidates, happened, strict=True):
+        if any(folds):
+            name = f"{_name(candidate['strategy'])}, k={candidate['k']}" if "strategy" in candidate else "all rows"
+            where.append(f"{name} ({sum(map(bool, folds))} of {len(folds)} folds)")
+    return "; ".join(where), [what for folds in happened for what in folds if what]
+
+
+def _place(choose, candidates, shares, scores):
+    """Return the candidate that `choose` names, or None if none has a finite mean score."""
+    mean = scores.mean(1)
+    if not np.isfinite(mean).any():
+        return None
+    splits = {f"split{number}_test_score": fold for number, fold in enumerate(scores.T)}
+    index = choose({"params": [{"k": share} for share in shares], "mean_test_score": mean, **splits})
+    chosen = candidates[index]
+    strategy = _name(chosen["strategy"]) if "strategy" in chosen else None
+    return Bunch(strategy=strategy, k=chosen["k"], share=float(shares[index]), score=float(mean[index]))
+
+
+def _check_candidates(k, strategies):
+    for name, values, example in (("k", k, "k=[0.1, 0.5]"), ("strategies", strategies, 'strategies=["coverage"]')):
+        if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
+            raise ValueError(f"{name} must be a list of at least one to try, such as {example}; got {values!r}.")
+    for size, strategy in product(k, strategies):
+        check_selection(size, strategy, "drop", "margin", False)
+
+
+def _with_selector(estimator):
+    """Return a clone of `estimator`, behind a selector if it holds none, and the name of the selector in it."""
+    if isinstance(estimator, ForgettingSelector):
+        raise TypeError(
+            "A selector alone has no score: put a classifier behind it, as in "
+            f"make_pipeline({estimator!r}, LogisticRegression())."
+        )
+    estimator = clone(estimator)
+    names = [name for name, value in estimator.get_params().items() if isinstance(value, ForgettingSelector)]
+    if not names:
+        return make_pipeline(ForgettingSelector(), estimator), ForgettingSelector.__name__.lower()
+    if len(names) > 1:
+        raise ValueError(f"estimator must hold a single ForgettingSelector; got several: {', '.join(names)}.")
+    holder = estimator.get_params().get(names[0].rpartition("__")[0], estimator)
+    if isinstance(holder, sklearn.pipeline.Pipeline) and not isinstance(holder, Pipeline):
+        raise TypeError(
+            f"Only skprune.Pipeline leaves rows out while fitting; got {type(holder).__module__}.{type(holder).__name__} "
+            "with a ForgettingSelector. Import Pipeline or make_pipeline from skprune."
+        )
+    return estimator, names[0]
+
+
+def _name(strategy):
+    return strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))

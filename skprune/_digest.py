@@ -1,0 +1,251 @@
+"""A digest that two objects share only if they hold the same data and run the same code."""
+
+import dis
+import importlib.util
+import pickle
+import sys
+import sysconfig
+import threading
+from contextlib import suppress
+from functools import cache, reduce
+from importlib import metadata
+from pathlib import Path
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+
+import torch
+from joblib.hashing import Hasher, NumpyHasher
+from skorch import NeuralNet
+
+# Its own code, which may change with no new version while it is worked on.
+_OURS = tuple(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+# Members that Python, copying and pickling make, and the numbers of lines.
+_MADE = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
+# What finds code by a name that is known only when it runs.
+_DYNAMIC = {"eval", "exec", "globals", "__import__"}
+
+
+def digest(obj):
+    """Return a digest of an object, None where one can't be sure of all that it does.
+
+    Code of an installed distribution counts by its name and version. Other code, of scripts, notebooks, local modules
+    and functions, counts by what it is now: bytecode, defaults, closures, members, bases, and all globals that it uses.
+
+    Parameters
+    ----------
+    obj : object
+
+    Returns
+    -------
+    digest : str or None
+        The same in every process.
+    """
+    hasher = _Hasher("md5", coerce_mmap=True)
+    try:
+        hasher.dump((_OURS, sys.version, torch.get_default_dtype(), _versions(), obj))
+        for code in hasher.code:  # grows, since code uses other code
+            hasher.dump(_contents(code))
+        return hasher.hash(None)
+    except Exception:  # whatever objects raise that were not made to be pickled
+        return None
+
+
+def _versions():
+    return [str(sys.modules[name].__version__) for name in (__package__, "torch", "skorch", "numpy", "sklearn")]
+
+
+class _Hasher(NumpyHasher):
+    """As joblib's, with code by what it does, tensors by their numbers, and dicts in their order."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.code = []
+        self.numbers = {}
+        self.storages = {}
+
+    def save(self, obj):
+        if isinstance(obj, MethodType):
+            obj = (MethodType, obj.__func__, obj.__self__)
+        elif isinstance(obj, BuiltinMethodType):
+            obj = (BuiltinMethodType, obj.__module__, obj.__qualname__, obj.__self__)
+        super().save(obj)
+
+    def memoize(self, obj):
+        if type(obj) is not tuple:  # equal constants of code are one object or several, as it was compiled or read
+            super().memoize(obj)
+
+    def _batch_setitems(self, items, *args):
+        super(Hasher, self)._batch_setitems(items, *args)  # joblib would sort them
+
+    def reducer_override(self, obj):
+        if type(obj) in _PLAIN or type(obj) in (tuple, dict):
+            return NotImplemented
+        if isinstance(obj, (type, FunctionType, ModuleType)):
+            return getattr(obj, "__qualname__", obj.__name__)
+        state = self._state(obj)
+        return NotImplemented if state is None else (object, (), (type(obj), state))
+
+    def _state(self, obj):
+        """Return what makes an object of a type that pickle knows too little of, None for any other."""
+        if type(obj) is list:
+            return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
+        if isinstance(obj, (set, frozenset)):
+            return sorted(_known(digest(item)) for item in obj)
+        if isinstance(obj, torch.Tensor):
+            storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
+            layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)
+            return (layout, obj.requires_grad, vars(obj), as_bytes(obj))
+        if isinstance(obj, NeuralNet):
+            modules = {name: value for name, value in vars(obj).items() if isinstance(value, torch.nn.Module)}
+            return (net_params(obj), modules)
+        if isinstance(obj, CodeType):
+            names = (obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_cellvars)
+            counts = (obj.co_argcount, obj.co_posonlyargcount, obj.co_kwonlyargcount, obj.co_flags)
+            return (obj.co_code, obj.co_exceptiontable, names, counts, obj.co_consts)
+        if isinstance(obj, property):
+            return (obj.fget, obj.fset, obj.fdel)
+        if isinstance(obj, (staticmethod, classmethod)):
+            return (obj.__func__,)
+        return () if isinstance(obj, _LOCKS) else None
+
+    def save_global(self, obj, name=None):
+        """Write the name of what is installed, and the number of other code, which is written by itself."""
+        module = obj.__name__ if isinstance(obj, ModuleType) else _home(obj)
+        version = _version(module)
+        if version and _is_named(obj, module, name):
+            self.save((module, name, version, _replaced(obj)))
+        elif isinstance(obj, (type, FunctionType, ModuleType)):
+            if id(obj) not in self.numbers:
+                self.numbers[id(obj)] = len(self.code)
+                self.code.append(obj)
+            self.save((type(obj).__name__, self.numbers[id(obj)]))
+        else:
+            raise pickle.PicklingError(f"{obj!r} is known by its name alone")
+
+
+def as_bytes(tensor):
+    """Return the numbers of a tensor, of whatever dtype and device, as an ndarray of bytes."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def net_params(net):
+    """Return the parameters of a net that its training depends on."""
+    params = {name: value for name, value in sorted(net.get_params(deep=False).items()) if name != "verbose"}
+    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin; it changes as it is used
+    if accelerator is not None:  # each process stores its own result, since none can wait for another
+        names = ("process_index", "num_processes", "mixed_precision", "gradient_accumulation_steps", "distributed_type")
+        params["accelerator"] = (type(accelerator), [str(getattr(accelerator, name)) for name in names])
+    return params
+
+
+def _known(digested):
+    if digested is None:
+        raise pickle.PicklingError("one of a set is not known")
+    return digested
+
+
+def _home(obj):
+    """Return the name of the module that a function or class is of; a decorator may have given it another's."""
+    if isinstance(obj, FunctionType):
+        return obj.__globals__.get("__name__")
+    return getattr(obj, "__module__", None) or type(obj).__module__
+
+
+def _is_named(obj, module, name):
+    """Tell whether an object is what its module has under its name, or no code of Python."""
+    if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE):
+        return True
+    try:
+        return reduce(getattr, name.split("."), sys.modules[module]) is obj
+    except (AttributeError, KeyError):
+        return False
+
+
+_HEAP_TYPE = 1 << 9  # of types that are made by a class statement, or as one makes them
+
+
+def _replaced(obj):
+    """Return the methods of an installed class that were replaced by functions from elsewhere."""
+    bases = obj.__mro__ if isinstance(obj, type) else ()
+    members = [(name, value) for base in bases for name, value in vars(base).items() if type(value) is FunctionType]
+    return tuple((name, value) for name, value in members if not _version(_home(value)))
+
+
+def _contents(code):
+    """Return all that a class, a function or a module that is not installed does its work with."""
+    if isinstance(code, ModuleType):
+        return (code.__name__, sorted((name, value) for name, value in vars(code).items() if name[:2] != "__"))
+    if isinstance(code, type):
+        members = {name: value for name, value in vars(code).items() if name not in _MADE}
+        return (code.__module__, type(code), code.__bases__, [(name, members[name]) for name in sorted(members)])
+    values = [code.__defaults__, code.__kwdefaults__, vars(code), getattr(code, "__annotations__", None)]
+    closure = [_enclosed(cell) for cell in code.__closure__ or ()]
+    used = [] if _version(_home(code)) else _used(code.__code__, code.__globals__)
+    return (_home(code), code.__qualname__, code.__code__, values, closure, used)
+
+
+def _enclosed(cell):
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # empty yet
+        return ()
+
+
+def _used(code, namespace):
+    """Return the globals and modules that code uses, and code inside it."""
+    used = []
+    instructions = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
+    for position, one in enumerate(instructions):
+        if one.opname == "IMPORT_NAME" and (instructions[position - 2].argval or not _version(one.argval)):
+            raise pickle.PicklingError(f"{code.co_name} imports {one.argval}, which is not installed")
+        is_global = one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+        if one.argval == "import_module" or (is_global and one.argval in _DYNAMIC):
+            raise pickle.PicklingError(f"{code.co_name} finds code by its name, with {one.argval}")
+        if is_global and one.argval in namespace:
+            used.append((one.argval, namespace[one.argval]))
+    for constant in code.co_consts:
+        used += _used(constant, namespace) if isinstance(constant, CodeType) else []
+    return used
+
+
+@cache
+def _version(name):
+    """Return the distribution of a module and its version, None for a module whose code counts by what it is."""
+    top = str(name).partition(".")[0]
+    if top == __package__ or top in sys.builtin_module_names:
+        return top
+    file = _file(name) or _file(top)
+    if file is None:
+        return None
+    if top in sys.stdlib_module_names:
+        return top if file.is_relative_to(sysconfig.get_path("stdlib")) else None
+    for distribution in _distributions(top):
+        folder = Path(str(distribution.locate_file(""))).resolve()
+        if file.is_relative_to(folder) and f"\n{file.relative_to(folder).as_posix()}," in _record(distribution.name):
+            return f"{distribution.name} {distribution.version}"
+    if file.suffix != ".py":
+        raise pickle.PicklingError(f"the compiled module {name} is not installed")
+    return None
+
+
+def _file(name):
+    module = sys.modules.get(name)
+    if module is None and "." not in name:
+        spec = importlib.util.find_spec(name)
+        return Path(spec.origin).resolve() if spec and spec.has_location and spec.origin else None
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def _distributions(top):
+    """Yield the distributions that may have a module; that of its own name first, since it takes long to ask all."""
+    with suppress(metadata.PackageNotFoundError):
+        yield metadata.distribution(top)
+    for name in metadata.packages_distributions().get(top, ()):
+        yield metadata.distribution(name)
+
+
+@cache
+def _record(name):
+    return "\n" + (metadata.distribution(name).read_text("RECORD") or "").replace("\r", "")

@@ -1,0 +1,71 @@
+"""A finished run as bytes: scores, weights, history; numbers and text alone, which execute nothing when read."""
+
+import io
+import json
+
+import numpy as np
+import torch
+from skorch.history import History
+
+from skprune._digest import as_bytes
+from skprune._scores import ForgettingScores
+
+
+def write_run(scores, n_epochs, net, params):
+    """Return the entry of a run, None if something of it is neither number nor text.
+
+    Parameters
+    ----------
+    scores : ForgettingScores
+    n_epochs : int
+    net : NeuralNetClassifier
+        Trained.
+    params : dict
+        Its parameters that the training changed.
+    """
+    run = {"n_epochs": n_epochs, "params": params, "weights": []}
+    stream = io.BytesIO()
+    scores.save(stream)
+    arrays = {"scores": np.frombuffer(stream.getvalue(), np.uint8)}
+    try:
+        for part, module in _modules(net).items():
+            for name, value in module.state_dict(keep_vars=True).items():
+                arrays[str(len(run["weights"]))] = as_bytes(value)
+                run["weights"].append([part, name, str(value.dtype), value.shape, value.requires_grad])
+        run["history"] = json.loads(json.dumps(net.history.to_list(), default=lambda value: value.tolist()))
+        arrays["run"] = np.frombuffer(json.dumps(run).encode(), np.uint8)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        return None
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]  # mypy takes an array for allow_pickle
+    return stream.getvalue()
+
+
+def read_run(entry):
+    """Return the scores of an entry, its number of epochs, and the rest for :func:`load_run`."""
+    with np.load(io.BytesIO(entry), allow_pickle=False) as arrays:
+        run = json.loads(arrays["run"].tobytes())
+        run["arrays"] = {name: arrays[name] for name in arrays if name.isdigit()}
+        scores = ForgettingScores.load(io.BytesIO(arrays["scores"].tobytes()))
+    return scores, run["n_epochs"], run
+
+
+def load_run(run, net):
+    """Give an initialized net the weights and the history of a run."""
+    if hasattr(net, "accelerator"):  # skorch takes off what accelerate puts around modules when a training ends
+        for part, module in _modules(net).items():
+            setattr(net, part, net.accelerator.unwrap_model(module))
+    states: dict = {part: {} for part in _modules(net)}
+    trains = {}
+    for number, (part, name, dtype, shape, requires_grad) in enumerate(run["weights"]):
+        tensor = torch.from_numpy(run["arrays"][str(number)]).view(getattr(torch, dtype.removeprefix("torch.")))
+        states[part][name], trains[part, name] = tensor.reshape(shape), requires_grad
+    for part, module in _modules(net).items():
+        module.load_state_dict(states[part])
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(trains[part, name])  # a callback may have frozen some
+    net.history = History(run["history"])
+
+
+def _modules(net):
+    return {name: value for name, value in vars(net).items() if isinstance(value, torch.nn.Module)}

@@ -1,0 +1,187 @@
+"""The callback that predicts all rows at the end of each epoch of a transformers `Trainer`."""
+
+import inspect
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from accelerate.utils import gather, send_to_device
+from torch.utils.data import DataLoader
+
+from skprune._guard import PruningWarning
+from skprune.huggingface._outcomes import label_name, labels_of, outcomes_of
+from skprune.huggingface._recording import Recording, generators_kept
+from skprune.huggingface._rows import dataset_and_collator
+
+
+class ForgettingTrainerCallback(Recording):
+    """Record the forgetting events of every training row while a transformers `Trainer` trains.
+
+    At the end of each epoch all rows are predicted in evaluation mode and in their order, whatever the order of
+    training, with the Trainer's own data collator, evaluation batch size and mixed precision. The training stays
+    as it is without the callback: global random generators are put back (one of a dataset's own may advance), no
+    other callback is called. With more than one process each predicts its share of the rows, and all end with the
+    same scores.
+
+    In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is
+    their mean. Tokens and rows with the label -100 are left out; a row without any label is never presented.
+    An epoch that is broken off, by ``max_steps`` or another callback, is not recorded.
+
+    Attributes
+    ----------
+    scores_ : ForgettingScores
+        What has been recorded since the training began. The Trainer's checkpoints hold it, and
+        ``trainer.train(resume_from_checkpoint=...)`` goes on with it.
+
+    Raises
+    ------
+    ValueError
+        While training: if the model is no classifier (a regression, multi-label or causal language model head),
+        the batches have no labels, or a checkpoint holds the scores of another number of rows.
+    TypeError
+        When training begins: if the training dataset has no length or is not indexed.
+
+    Warns
+    -----
+    PruningWarning
+        If training ends without a whole epoch, or resumes from a checkpoint that holds no scores.
+
+    See Also
+    --------
+    skprune.ForgettingSelector : Prunes by the scores: ``fit(X, y, forgetting_scores=callback.scores_)``.
+    skprune.ForgettingRecorder : The same for a skorch net.
+
+    Notes
+    -----
+    The pass costs a forward pass over all rows an epoch. Scores add to the ``trainer_state.json`` of a checkpoint,
+    in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
+    replaces the callback by a new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
+
+    References
+    ----------
+    .. [1] M. Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network
+       Learning", ICLR 2019. https://arxiv.org/abs/1812.05159
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datasets import Dataset
+    >>> from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+    >>> from skprune import select_rows
+    >>> from skprune.huggingface import ForgettingTrainerCallback
+    >>> dataset = Dataset.from_dict({"input_ids": [[1, 2], [3, 4], [1, 4], [3, 2]], "labels": [0, 1, 0, 1]})
+    >>> config = BertConfig(
+    ...     vocab_size=5, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    ... )
+    >>> callback = ForgettingTrainerCallback()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     arguments = TrainingArguments(
+    ...         folder, num_train_epochs=2, report_to="none", disable_tqdm=True, save_strategy="no",
+    ...         logging_strategy="no", dataloader_pin_memory=False, use_cpu=True,
+    ...     )
+    ...     trainer = Trainer(
+    ...         BertForSequenceClassification(config), arguments, train_dataset=dataset, callbacks=[callback]
+    ...     )
+    ...     _ = trainer.train()
+    {...}
+    >>> callback.scores_
+    ForgettingScores(n_rows=4, n_runs=1)
+    >>> callback.scores_.presentations
+    array([2, 2, 2, 2])
+    >>> kept = dataset.select(select_rows(callback.scores_, k=0.5))
+    >>> len(kept)
+    2
+    """
+
+    kept = ("packed_scores", "recorded_epoch")
+    recorder = "ForgettingTrainerCallback"
+
+    def _begin(self, n_rows):
+        super()._begin(n_rows)
+        self.recorded_epoch = 0
+
+    def _nothing_recorded(self):
+        return (
+            f"This {type(self).__name__} has recorded nothing: give it to a Trainer, Trainer(..., callbacks=[callback]), and "
+            "call trainer.train(). If training was resumed with restore_callback_states_from_checkpoint=True, transformers "
+            f"has put a new callback in its place: take trainer.pop_callback({type(self).__name__})."
+        )
+
+    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+        super().on_train_begin(args, state, control, model=model, train_dataloader=train_dataloader, **kwargs)
+        # A checkpoint of an epoch's last step is saved before the epoch ends, and so before it is recorded.
+        if _is_whole(state.epoch) and self.recorded_epoch < state.epoch:
+            self._record(args, state, model, train_dataloader)
+
+    def on_epoch_end(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+        if _is_whole(state.epoch):
+            self._record(args, state, model, train_dataloader)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if not self.scores_.presentations.any():
+            warnings.warn(
+                f"Training ended at epoch {state.epoch:.3g}: no epoch was whole, so that nothing was recorded and all rows count "
+                "as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch.",
+                PruningWarning,
+                stacklevel=2,
+            )
+
+    def _record(self, args, state, model, train_dataloader):
+        """Predict every row once and record the outcomes."""
+        n_rows = len(train_dataloader.dataset)
+        # As many rows for each process, so that all call the model equally often; those past the end are dropped.
+        n_share = -(-n_rows // args.world_size)
+        rows = (torch.arange(n_share) + args.process_index * n_share) % n_rows
+        with _evaluation(model), generators_kept():
+            outcomes = [
+                _predict(args, model, batch, len(numbers))
+                for numbers, batch in _batches(args, train_dataloader, rows.split(args.per_device_eval_batch_size))
+            ]
+        self._add(np.arange(n_rows), gather(torch.cat(outcomes))[:n_rows].cpu().numpy())
+        self.recorded_epoch = int(state.epoch)
+
+
+def _is_whole(epoch):
+    return epoch == int(epoch) and epoch > 0
+
+
+def _batches(args, train_dataloader, rows):
+    """Yield row numbers and collated batches, made as the Trainer makes those of training."""
+    dataset, collate = dataset_and_collator(train_dataloader)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=[numbers.tolist() for numbers in rows],
+        collate_fn=collate,
+        num_workers=args.dataloader_num_workers,
+    )
+    yield from zip(rows, loader, strict=True)
+
+
+def _predict(args, model, batch, n_rows):
+    """Return whether each row of a batch has a label and is predicted correctly, and its margin, as three columns."""
+    batch = send_to_device(batch, args.device)
+    labels = labels_of(args, batch)
+    name = label_name(args)
+    takes_labels = _takes(model.forward, name)
+    output = model(**{key: values for key, values in batch.items() if takes_labels or key != name})
+    return outcomes_of(output, labels, n_rows, model)
+
+
+def _takes(function, name):
+    """Tell whether a function has a parameter of this name, or takes any."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+@contextmanager
+def _evaluation(model):
+    """Switch to evaluation mode without gradients, and each part of the model back to the mode it had."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,124 @@
+"""Scores that begin with a training, are kept in its checkpoints and go on when it is resumed."""
+
+import base64
+import io
+import random
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.exceptions import NotFittedError
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from skprune._guard import PruningWarning
+from skprune._scores import ForgettingScores
+from skprune.huggingface._outcomes import check_head, check_labels, count_rows
+from skprune.huggingface._rows import dataset_and_collator
+
+
+class Recording(TrainerCallback, ExportableState):
+    """The scores of a training, of which subclasses say when rows are presented.
+
+    A subclass names in `kept` the attributes that belong in a checkpoint, and in `recorder` the class that users know.
+    """
+
+    kept: tuple[str, ...] = ("packed_scores",)
+    recorder: str
+
+    def __init__(self):
+        self._begin(None)
+
+    def _begin(self, n_rows):
+        self._scores: ForgettingScores | None = None if n_rows is None else ForgettingScores(n_rows)
+
+    @property
+    def scores_(self):
+        if self._scores is None:
+            raise NotFittedError(self._nothing_recorded())
+        return self._scores
+
+    def _nothing_recorded(self):
+        """Return the message of the error for scores that are not there."""
+        raise NotImplementedError
+
+    @property
+    def packed_scores(self):
+        """The scores as text, None before training; what a checkpoint keeps."""
+        if self._scores is None:
+            return None
+        stream = io.BytesIO()
+        self.scores_.save(stream)
+        return base64.b64encode(stream.getvalue()).decode("ascii")
+
+    @packed_scores.setter
+    def packed_scores(self, packed):
+        self._scores = None if packed is None else ForgettingScores.load(io.BytesIO(base64.b64decode(packed)))
+
+    def state(self):
+        """Return what transformers stores in a checkpoint and sets on a new callback."""
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in self.kept}}
+
+    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+        n_rows = count_rows(train_dataloader.dataset)
+        check_head(model)
+        with generators_kept():
+            check_labels(args, *dataset_and_collator(train_dataloader))
+        self._begin(n_rows)
+        if state.global_step > 0:
+            self._resume(state, n_rows)
+
+    def _resume(self, state, n_rows):
+        """Go on with the scores of a checkpoint, which transformers puts into the Trainer's state."""
+        stored = state.stateful_callbacks.get(type(self).__name__)
+        if stored is None:
+            warnings.warn(
+                "The checkpoint that training resumes from holds no forgetting scores, because it was saved by a Trainer "
+                f"without {self.recorder}. Recording starts at epoch {state.epoch:.3g}; the epochs before are unknown.",
+                PruningWarning,
+                stacklevel=2,
+            )
+            # Where the next checkpoint puts the state of each of the Trainer's callbacks, it expects an entry to be.
+            state.stateful_callbacks[type(self).__name__] = self.state()
+            return
+        if isinstance(stored, list):  # of several callbacks of this class, or of several checkpoints of theirs
+            stored = stored[-1]
+        for name, value in stored["attributes"].items():
+            setattr(self, name, value)
+        if len(self.scores_) != n_rows:
+            raise ValueError(
+                f"The checkpoint holds forgetting scores of {len(self.scores_)} rows, but train_dataset has {n_rows}. Resume "
+                "with the dataset that was trained on, or start a new training."
+            )
+
+    def _add(self, rows, outcomes):
+        """Record a presentation of some rows, each given once, but for those without a label.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_presented,), int
+        outcomes : ndarray of shape (n_presented, 3), float32
+            As `outcomes_of` returns them.
+        """
+        labelled, correct, margin = outcomes.T
+        if not np.isfinite(margin).all():
+            raise ValueError(
+                f"The model's logits are nan or infinite for {np.sum(~np.isfinite(margin))} of {len(rows)} rows, so that its "
+                "predictions mean nothing: training has diverged. Usual causes: a learning rate that is too high, or "
+                "fp16=True where bf16=True is needed."
+            )
+        labelled = labelled > 0
+        self.scores_.update(rows[labelled], correct[labelled] > 0, margin[labelled])
+
+
+@contextmanager
+def generators_kept():
+    """Leave the global random state as it was, whatever collators and datasets draw."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,0 +1,280 @@
+"""One table of what tells two nets apart, looked at by itself here, and in a script and a notebook by test_memory.py."""
+
+import functools
+import sys
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from conftest import MLP, make_net
+
+from skprune._digest import digest
+
+# A net whose forward calls activate(self, X).
+NET = """
+class Own(torch.nn.Module):
+    def __init__(self, layers=None):
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 3)
+
+    def forward(self, X):
+        return activate(self, self.linear(X))
+
+    def scale(self, X):
+        return X
+
+def make():
+    return net_of(Own)
+"""
+PLAIN = "\ndef activate(self, X):\n    return X\n"
+# What is defined, what is done then, and what is done instead that makes another net.
+CHANGES = {
+    "class attribute that is a list": (
+        "\ndef activate(self, X):\n    return X * self.slopes[0]\n",
+        "Own.slopes = [0.1]",
+        "Own.slopes = [0.2]",
+    ),
+    "global constant": ("\ndef activate(self, X):\n    return X * SLOPE\n", "SLOPE = 0.1", "SLOPE = 0.2"),
+    "global of a lambda": (
+        "\ndef activate(self, X):\n    return (lambda: X * SLOPE)()\n",
+        "SLOPE = 0.1",
+        "SLOPE = 0.2",
+    ),
+    "helper function": (
+        "\ndef activate(self, X):\n    return helper(X)\n",
+        "def helper(X):\n    return X * 0.1",
+        "def helper(X):\n    return X * 0.2",
+    ),
+    "helper class": (
+        "\ndef activate(self, X):\n    return Helper().of(X)\n",
+        "class Helper:\n    def of(self, X):\n        return X * 0.1",
+        "class Helper:\n    def of(self, X):\n        return X * 0.2",
+    ),
+    "decorated forward": (
+        PLAIN,
+        "Own.forward = checked(lambda self, X: self.linear(X) * 0.1)",
+        "Own.forward = checked(lambda self, X: self.linear(X) * 0.2)",
+    ),
+    "forward decorated by torch": (
+        PLAIN,
+        "Own.scale = torch.enable_grad()(lambda self, X: X * 0.1)",
+        "Own.scale = torch.enable_grad()(lambda self, X: X * 0.2)",
+    ),
+    "static method": (PLAIN, "Own.scale = staticmethod(lambda X: 1)", "Own.scale = staticmethod(lambda X: 2)"),
+    "class method": (PLAIN, "Own.scale = classmethod(lambda c, X: 1)", "Own.scale = classmethod(lambda c, X: 2)"),
+    "property": (PLAIN, "Own.scale = property(lambda self: 1)", "Own.scale = property(lambda self: 2)"),
+    "setter": (PLAIN, "Own.scale = property(None, lambda s, v: 1)", "Own.scale = property(None, lambda s, v: 2)"),
+    "default": (PLAIN, "def scale(X, by=1): pass\nOwn.scale = scale", "def scale(X, by=2): pass\nOwn.scale = scale"),
+    "default by name": (
+        PLAIN,
+        "def scale(X, *, by=1): pass\nOwn.scale = scale",
+        "def scale(X, *, by=2): pass\nOwn.scale = scale",
+    ),
+    "attribute of a method": (PLAIN, "Own.scale.by = 1", "Own.scale.by = 2"),
+    "closure of a method": (PLAIN, "Own.scale = scaled(0.1)", "Own.scale = scaled(0.2)"),
+    "closure of a collate_fn": (
+        PLAIN,
+        "def make(): return net_of(Own, iterator_train__collate_fn=collated(0.1))",
+        "def make(): return net_of(Own, iterator_train__collate_fn=collated(0.2))",
+    ),
+    "function that is a bound method": (
+        PLAIN,
+        "def make(): return net_of(Own, iterator_train__collate_fn=MethodType(collated(0.1), 1))",
+        "def make(): return net_of(Own, iterator_train__collate_fn=MethodType(collated(0.2), 1))",
+    ),
+    "base": (
+        PLAIN,
+        "class Base(torch.nn.Module): by = 1\nclass Own(Base, Own): pass",
+        "class Base(torch.nn.Module): by = 2\nclass Own(Base, Own): pass",
+    ),
+    "method of a local module, replaced": (
+        "\nimport shapes\ndef activate(self, X):\n    return shapes.bend(X)\n",
+        "shapes.bend = lambda X: X * 0.1",
+        "shapes.bend = lambda X: X * 0.2",
+    ),
+    "method of an installed class, replaced": (
+        "\nclass Net(NeuralNetClassifier): pass\ndef activate(self, X):\n    return X\n",
+        "NeuralNetClassifier.scale = lambda self: 1",
+        "NeuralNetClassifier.scale = lambda self: 2",
+    ),
+    "order of layers": (
+        PLAIN,
+        "def make(): return net_of(Own, module__layers={'a': 1, 'b': 2})",
+        "def make(): return net_of(Own, module__layers={'b': 2, 'a': 1})",
+    ),
+    "set": (
+        "\ndef activate(self, X):\n    return X * len(CHOSEN)\n",
+        "CHOSEN = {'aa', 'bb', 'cc'}",
+        "CHOSEN = {'aa', 'bb'}",
+    ),
+    "function in a set": (
+        "\ndef activate(self, X):\n    return X * len(CHOSEN)\n",
+        "CHOSEN = {checked(lambda: 1)}",
+        "CHOSEN = {checked(lambda: 2)}",
+    ),
+    "default dtype": (PLAIN, "torch.set_default_dtype(torch.float32)", "torch.set_default_dtype(torch.float64)"),
+    "version of skprune": (PLAIN, "skprune.__version__ = '1'", "skprune.__version__ = '2'"),
+    "version of skorch": (PLAIN, "skorch.__version__ = '1'", "skorch.__version__ = '2'"),
+    "version of torch": (PLAIN, "torch.__version__ = '2.9.1'", "torch.__version__ = '2.9.2'"),
+}
+# What makes no other net.
+SAME = {
+    "verbose": (PLAIN, "def make(): return net_of(Own, verbose=0)", "def make(): return net_of(Own, verbose=1)"),
+    "place in the file": (PLAIN, "", NET.replace("\n\n", "\n\n\n    # with a comment\n")),
+    "order of a set": (
+        "\ndef activate(self, X):\n    return X * len(CHOSEN)\n",
+        "CHOSEN = set(['aa', 'bb', 'cc', 1.5])",
+        "CHOSEN = set([1.5, 'cc', 'bb', 'aa'])",
+    ),
+    "strings made anew": (PLAIN, "Own.name = ['aa', 'aa']", "Own.name = ['aa', ''.join(['a', 'a'])]"),
+    "use of a class": (PLAIN, "", "copy.copy(Own())"),
+    "global that is not used": (PLAIN, "OTHER = 1", "OTHER = 2"),
+    "method called eval": (PLAIN, *["Own.scale = lambda self, X: self.eval()"] * 2),
+    "lock": (PLAIN, "Own.lock = threading.Lock()", "Own.lock = threading.Lock()"),
+}
+# What can't be told to be the same.
+UNKNOWN = {
+    "generator": (PLAIN, "Own.slopes = (x for x in [1])", "Own.slopes = (x for x in [1])"),
+    "cached function": (
+        "\ndef activate(self, X):\n    return X * cached()\n",
+        "cached = functools.cache(lambda: 1)",
+        "cached = functools.cache(lambda: 1)",
+    ),
+    "names looked up": (PLAIN, *["Own.scale = lambda self, X: globals()['SLOPE']"] * 2),
+    "code in a string": (PLAIN, *["class Later:\n    def of(X):\n        return exec('1')\nOwn.later = Later"] * 2),
+    "module found by its name": (PLAIN, *["Own.scale = lambda self, X: importlib.import_module('shapes')"] * 2),
+    "import in a function": (PLAIN, *["import shapes\ndef scale(X):\n    import shapes\nOwn.scale = scale"] * 2),
+    "function in a set that is unknown": (
+        "\ndef activate(self, X):\n    return X * len(CHOSEN)\n",
+        *["CHOSEN = {(lambda: eval('1'))}"] * 2,
+    ),
+}
+SETUP = """
+import copy, functools, threading
+from types import MethodType
+import skorch, torch, skprune
+from skorch import NeuralNetClassifier
+
+def net_of(module, **params):
+    return NeuralNetClassifier(module, **params)
+
+def checked(function):
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+    return call
+
+def scaled(by):
+    return lambda self, X: X * by
+
+def collated(by):
+    return lambda *samples: by and torch.utils.data.default_collate(samples[-1])
+"""
+
+
+@pytest.fixture
+def namespace(tmp_path, monkeypatch):
+    """What a cell of a notebook sees, its local module included; changes of libraries are undone."""
+    import skorch
+
+    import skprune
+
+    (tmp_path / "shapes.py").write_text("def bend(X):\n    return X\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for library in (skprune, skorch, torch):
+        monkeypatch.setattr(library, "__version__", str(library.__version__))
+    monkeypatch.setattr(skorch.NeuralNetClassifier, "scale", None, raising=False)
+    yield {"__name__": "__main__"}
+    torch.set_default_dtype(torch.float32)
+    sys.modules.pop("shapes", None)
+
+
+@pytest.mark.parametrize("case", [*CHANGES, *SAME, *UNKNOWN])
+def test_the_table(namespace, case):
+    definitions, before, after = {**CHANGES, **SAME, **UNKNOWN}[case]
+    found = []
+    for change in (before, before, after):
+        exec(SETUP + definitions + NET + change, namespace)
+        found.append(digest(namespace["make"]()))
+    first, again, changed = found
+    if case in UNKNOWN:
+        assert found == [None] * 3
+    else:
+        assert None not in found
+        assert first == again
+        assert (first == changed) == (case in SAME)
+
+
+def shared(apart):
+    first = torch.zeros(4)
+    return [first[:2], torch.zeros(4)[:2] if apart else first[:2]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([1, 2], [1, 3]),
+        ([1], [True]),
+        ([1], [1.0]),
+        ([], ()),
+        ("1", 1),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        (OrderedDict(a=1, b=2), OrderedDict(b=2, a=1)),
+        ({1}, frozenset({1})),
+        (np.zeros(3), np.zeros(3, np.float32)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (torch.zeros(3), torch.zeros(3, dtype=torch.float64)),
+        (torch.zeros(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.bfloat16)),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (torch.zeros(3), torch.nn.Parameter(torch.zeros(3))),
+        (torch.zeros(3), torch.zeros(3, requires_grad=True)),
+        (shared(False), shared(True)),
+        ([torch.zeros(1)] * 2, [torch.zeros(1), torch.zeros(1)]),
+        (torch.float32, torch.float64),
+        (np.add, np.multiply),
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        ("a".upper, "b".upper),
+        (torch.relu, torch.tanh),
+        (torch.nn.Linear, torch.nn.Bilinear),
+        (make_net(), make_net(lr=0.2)),
+        (make_net(MLP()), make_net(MLP())),
+        (make_net().initialize(), make_net().initialize()),
+    ],
+)
+def test_what_differs(first, second):
+    assert digest(first) is not None
+    assert digest(first) == digest(first)
+    assert digest(second) not in (None, digest(first))
+
+
+def test_what_has_no_digest():
+    for unknown in (
+        (x for x in []),
+        sys.stdout,
+        {max, sys.stdout},
+        threading.Event().wait,
+        torch.zeros(2, 2).to_sparse(),
+    ):
+        assert digest(unknown) is None
+
+
+def test_two_classes_that_use_each_other():
+    def first():
+        return second
+
+    def second():
+        return first
+
+    assert digest([first, second]) == digest([first, second]) is not None
+
+
+def test_code_that_is_installed_counts_by_its_version(monkeypatch):
+    import skprune._digest
+
+    before = digest(torch.nn.Linear)
+    skprune._digest._version.cache_clear()
+    monkeypatch.setattr(skprune._digest.metadata.PathDistribution, "version", "0", raising=False)
+    assert digest(torch.nn.Linear) != before
+    skprune._digest._version.cache_clear()

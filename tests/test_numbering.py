@@ -1,0 +1,350 @@
+"""Rows stay matched, or an error says why not, whatever the user's own code does between dataset and net."""
+
+import pickle
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from conftest import MLP, Clock, Scripted, make_net
+from sklearn.base import clone
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, Checkpoint, EpochScoring
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler, default_collate
+
+from skprune import ForgettingRecorder, ForgettingSelector
+
+
+class BackToFront(Scripted):
+    def forward(self, X):
+        return super().forward(X.flip(-1))
+
+
+class Changed(DataLoader):
+    """A loader whose batches are made of those of its base by `change`."""
+
+    def __iter__(self):
+        for X, y in super().__iter__():
+            yield from self.change(X, y)
+
+
+class FlippedFeatures(Changed):
+    def change(self, X, y):
+        yield X.flip(-1), y
+
+
+class OnDevice(Changed):
+    def change(self, X, y):
+        yield X.to("cpu", torch.float64).float(), y.to("cpu")
+
+
+class InHalves(Changed):
+    def change(self, X, y):
+        yield from ((X[part], y[part]) for part in (slice(0, 3), slice(3, None)) if len(y[part]))
+
+
+class FlippedRows(Changed):
+    def change(self, X, y):
+        yield X.flip(0), y.flip(0)
+
+
+class FlippedFeaturesAlone(Changed):
+    def change(self, X, y):
+        yield X, 2 - y
+
+
+class Twice(Changed):
+    def change(self, X, y):
+        yield X, y
+        yield X, y
+
+
+class OneInTwo(DataLoader):
+    def __iter__(self):
+        yield from (batch for i, batch in enumerate(super().__iter__()) if i % 2)
+
+
+class WithoutLast(DataLoader):
+    def __iter__(self):
+        *batches, _ = super().__iter__()
+        yield from batches
+
+
+class LastFirst(DataLoader):
+    def __iter__(self):
+        yield from list(super().__iter__())[::-1]
+
+
+class Prefetching:
+    """No DataLoader, but around one, and a batch ahead of it."""
+
+    def __init__(self, dataset, batch_size):
+        self.loader = DataLoader(dataset, batch_size, shuffle=True)
+
+    def __iter__(self):
+        batches = iter(self.loader)
+        ahead = next(batches)
+        for batch in batches:
+            yield ahead
+            ahead = batch
+        yield ahead
+
+
+class OwnRows:
+    """Takes what it likes, in no way that could be followed."""
+
+    def __init__(self, dataset, batch_size):
+        self.X, self.y = torch.as_tensor(np.array(dataset.X)), torch.tensor(np.asarray(dataset.y))
+
+    def __iter__(self):
+        order = torch.randperm(len(self.y))
+        yield from ((self.X[rows], self.y[rows]) for rows in order.split(8))
+
+
+class OwnIterator(NeuralNetClassifier):
+    def get_iterator(self, dataset, training=False):
+        if not training:
+            return super().get_iterator(dataset)
+        weights = torch.linspace(0.1, 3, len(dataset))
+        return DataLoader(dataset, 5, sampler=WeightedRandomSampler(weights, 70))
+
+
+def by_label(samples):
+    return default_collate(sorted(samples, key=lambda sample: int(sample[1])))
+
+
+def without_first(samples):
+    return default_collate(samples[1:])
+
+
+class Counting:
+    """A collate_fn that writes down what it gets."""
+
+    seen: ClassVar = []
+
+    def __call__(self, samples):
+        assert type(samples) is list
+        assert all(type(sample) is tuple and len(sample) == 2 for sample in samples)
+        self.seen.append(len(samples))
+        return default_collate(samples)
+
+
+def slices(dataset, batch_size):
+    return DataLoader(dataset, None, sampler=[list(range(i, i + 10)) for i in range(0, 50, 10)], collate_fn=list)
+
+
+WORK = {
+    "features flipped": {"iterator_train": FlippedFeatures, "iterator_valid": FlippedFeatures, "module": BackToFront},
+    "moved to a device": {"iterator_train": OnDevice},
+    "batches in halves": {"iterator_train": InHalves, "iterator_train__shuffle": True},
+    "net with its own iterator": {},
+    "iterator around a DataLoader": {"iterator_train": Prefetching},
+    "batch_size=1 and a collate_fn": {"iterator_train__collate_fn": Counting(), "batch_size": 1},
+    "collate_fn": {"iterator_train__collate_fn": Counting(), "iterator_train__drop_last": True},
+    "both with a collate_fn": {
+        "iterator_train__collate_fn": Counting(),
+        "iterator_valid__collate_fn": Counting(),
+        "iterator_train__drop_last": True,
+    },
+    "sampler of batches": {"iterator_train": slices},
+}
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("fit", ["recorder", "selector"])
+@pytest.mark.parametrize("case", WORK)
+def test_rows_stay_matched(scripted, case, fit, record):
+    X, y, net, events, margins = scripted
+    if case == "net with its own iterator":
+        net = OwnIterator(Scripted, criterion=torch.nn.CrossEntropyLoss, lr=0.0, max_epochs=6, batch_size=8, verbose=0)
+    net = clone(net).set_params(callbacks=[Clock()], train_split=None, **WORK[case])
+    if fit == "selector":
+        scores = ForgettingSelector(net, record=record).fit(X, y)._scores
+    else:
+        recorder = ForgettingRecorder(record)
+        net.set_params(callbacks=[Clock(), recorder]).fit(X, y)
+        scores = recorder.scores_
+        assert "get_iterator" not in vars(net)
+    np.testing.assert_array_equal(scores.events, events)
+    np.testing.assert_allclose(scores.margins, margins, atol=1e-6)
+    np.testing.assert_array_equal(scores.presentations, 6)
+
+
+REFUSED = {
+    "rows flipped": ({"iterator_train": FlippedRows}, r"iterator FlippedRows changes .*order of rows"),
+    "labels changed": ({"iterator_train": FlippedFeaturesAlone}, "iterator FlippedFeaturesAlone changes targets"),
+    "batches twice": ({"iterator_train": Twice}, "iterator Twice made a batch of 8 rows, but drew only 0 "),
+    "every other batch": ({"iterator_train": OneInTwo}, "iterator OneInTwo .*leaves rows out"),
+    "last batch left out": ({"iterator_train": WithoutLast}, "WithoutLast drew 2 rows more than its batches have"),
+    "last batch first": ({"iterator_train": LastFirst}, "LastFirst changes"),
+    "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
+    "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),
+    "iterator with rows of its own": ({"iterator_train": OwnRows}, "OwnRows made a batch of 8 rows, but drew only 0 "),
+    "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"no batch at all.*drop_last"),
+}
+
+
+@pytest.mark.parametrize("fit", ["recorder", "selector"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_matched_is_refused(scripted, case, fit):
+    X, y, net, _, _ = scripted
+    params, message = REFUSED[case]
+    net.set_params(train_split=None, **params)
+    model = ForgettingSelector(net)
+    if fit == "recorder":
+        model = net.set_params(callbacks=[Clock(), ForgettingRecorder()])
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "params", [{"iterator_train": FlippedRows}, {"iterator_train__collate_fn": by_label}, {"iterator_train": LastFirst}]
+)
+def test_an_order_that_targets_cannot_tell(scripted, params):
+    """Batches of one class each look the same after any change of order."""
+    X, y, net, _, _ = scripted
+    X, y = np.repeat(X[:6], 8, axis=0), np.repeat([0, 1, 2] * 2, 8)
+    if params.get("iterator_train") is LastFirst:
+        y = np.repeat([0, 0, 1, 1, 0, 0], 8)
+    net.set_params(train_split=None, callbacks=[ForgettingRecorder()], **params)
+    with pytest.raises(ValueError, match=r"order of rows can't be told.*shuffle=True"):
+        net.fit(X, y)
+
+
+def test_classes_in_order_are_told_apart_in_an_evaluation(scripted):
+    X, y, net, events, _ = scripted
+    order = np.argsort(y, kind="stable")
+    net.set_params(train_split=None, iterator_valid__collate_fn=Counting(), batch_size=2)
+    scores = ForgettingSelector(net, record="epoch").fit(X[order], y[order])._scores
+    np.testing.assert_array_equal(scores.events, events[order])
+    net.set_params(iterator_valid__collate_fn=by_label)
+    with pytest.raises(ValueError, match="collate_fn by_label changes"):
+        ForgettingSelector(net, record="epoch").fit(X[order], y[order])
+
+
+def test_a_collate_fn_runs_once_a_batch(scripted):
+    X, y, net, _, _ = scripted
+    Counting.seen = []
+    net.set_params(train_split=None, iterator_train__collate_fn=Counting(), callbacks=[Clock(), ForgettingRecorder()])
+    net.fit(X, y)
+    assert Counting.seen == 6 * [8, 8, 8, 8, 8, 8, 2]
+
+
+class Pairs(Dataset):
+    """A dataset without labels in an attribute."""
+
+    def __init__(self, X, y):
+        self.pairs = list(zip(torch.from_numpy(X), y.tolist(), strict=True))
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, row):
+        return self.pairs[row]
+
+
+def test_targets_that_are_nowhere(scripted):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=None, callbacks=[Clock(), recorder]).fit(Pairs(X, y), None)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+    recorder = ForgettingRecorder()
+    net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__collate_fn=Counting())
+    with pytest.raises(ValueError, match=r"targets of the dataset are unknown.*net.fit\(dataset, y\)"):
+        net.fit(Pairs(X, y), None)
+    net.fit(Pairs(X, y), y)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+def as_tensors(X):
+    return {"X": torch.from_numpy(X)}
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, as_tensors], ids=["array", "tensor", "dict"])
+def test_partial_fit_with_other_rows(scripted, convert):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(callbacks=[Clock(), recorder], train_split=None, max_epochs=3)
+    net.partial_fit(convert(X), y)
+    for other_X, other_y in ((X[:40], y[:40]), (X[::-1].copy(), y), (X, np.roll(y, 1))):
+        with pytest.raises(
+            ValueError, match=rf"on {len(other_y)} rows and was trained on other rows, 50, before.*initialize"
+        ):
+            net.partial_fit(convert(other_X), other_y)
+    net.partial_fit(convert(X.copy()), y.copy())
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+    net.set_params(warm_start=True)
+    with pytest.raises(ValueError, match="warm_start"):
+        net.fit(convert(X[:40]), y[:40])
+    net.initialize().partial_fit(convert(X[:40]), y[:40])
+    assert len(recorder.scores_) == 40
+
+
+class Predict(Callback):
+    def __init__(self, X):
+        self.X = X
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        if training:
+            self.check(net)
+
+    def on_epoch_end(self, net, **kwargs):
+        self.check(net)
+
+    def check(self, net):
+        predicted = net.predict(self.X)
+        net.module_.eval()
+        with torch.no_grad():
+            np.testing.assert_array_equal(predicted, net.module_(torch.from_numpy(self.X)).argmax(1).numpy())
+
+
+class Raise(Callback):
+    def __init__(self, when):
+        self.when = when
+
+    def on_train_begin(self, net, **kwargs):
+        net.max_epochs += self.when == "train"
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.max_epochs += self.when == "epoch"
+
+
+class KeepsWhole(Callback):
+    """Copy the net in every way while it trains."""
+
+    def on_batch_end(self, net, **kwargs):
+        for copy in (pickle.loads(pickle.dumps(net)), clone(net)):
+            assert "get_iterator" not in vars(copy)
+            assert copy.iterator_train is DataLoader
+
+
+CALLBACKS = {
+    "predict": lambda X, folder: Predict(X),
+    "EpochScoring": lambda X, folder: EpochScoring("accuracy", on_train=True, use_caching=False, lower_is_better=False),
+    "max_epochs raised": lambda X, folder: Raise("epoch"),
+    "max_epochs raised at the beginning": lambda X, folder: Raise("train"),
+    "copies": lambda X, folder: KeepsWhole(),
+    "Checkpoint": lambda X, folder: Checkpoint(None, dirname=str(folder), f_pickle="net.pkl"),
+}
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_that_use_the_net(scripted, tmp_path, name, record):
+    X, y, net, events, _ = scripted
+    net.set_params(callbacks=[Clock(), CALLBACKS[name](X, tmp_path)], max_epochs=5 if "beginning" in name else 6)
+    selector = ForgettingSelector(net, record=record).fit(X, y)
+    np.testing.assert_array_equal(selector._scores.events, events)
+    assert selector.n_epochs_ == 6
+    if name == "Checkpoint":
+        restored = pickle.loads((tmp_path / "net.pkl").read_bytes())
+        np.testing.assert_array_equal(restored.predict(X), selector.estimator_.predict(X))
+
+
+def test_accuracy_by_a_callback_is_that_of_the_net(data):
+    X, y = data
+    scoring = EpochScoring("accuracy", on_train=True, use_caching=False, lower_is_better=False, name="accuracy")
+    net = make_net(MLP, callbacks=[scoring])
+    selector = ForgettingSelector(net, random_state=0).fit(X, y)
+    right = selector.estimator_.predict(X.astype(np.float32)) == y
+    assert selector.estimator_.history[-1, "accuracy"] == right.mean()

@@ -1,0 +1,36 @@
+"""imbalanced-learn's own tests of Pipeline, run on ours."""
+
+import pytest
+import sklearn.tests.test_pipeline  # noqa: F401  before imbalanced-learn adds to the list by which these tests are made
+
+import imblearn.tests.test_pipeline as theirs  # isort: skip
+
+from skprune import Pipeline, make_pipeline
+
+theirs.Pipeline = Pipeline
+theirs.make_pipeline = make_pipeline
+
+from imblearn.tests.test_pipeline import *  # noqa: E402, F403  the names must be replaced before
+
+# Their tests are written for their own warning filters.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def _differs(test, reason):
+    return pytest.mark.xfail(reason=reason, raises=pytest.fail.Exception)(test)
+
+
+# What they test, and we do otherwise.
+test_pipeline_with_step_that_implements_both_sample_and_transform = _differs(
+    theirs.test_pipeline_with_step_that_implements_both_sample_and_transform,
+    "they refuse a step with both transform and fit_resample, which ForgettingSelector has",
+)
+test_pipeline_warns_not_fitted = _differs(
+    theirs.test_pipeline_warns_not_fitted,
+    "they warn where a Pipeline is not fitted, for one more release; ours raises as scikit-learn's does",
+)
+
+
+def test_the_tests_use_our_pipeline():
+    assert theirs.Pipeline is Pipeline
+    assert theirs.make_pipeline is make_pipeline
