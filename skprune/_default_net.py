@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy import sparse
 from skorch import NeuralNetClassifier
 
 _HIDDEN = 256
@@ -14,8 +13,6 @@ _UPDATES, _MIN_BATCH, _MAX_BATCH = 100, 8, 1024
 _MAX_EPOCHS, _MIN_EPOCHS = 10, 5
 # For batches of up to 64 rows; larger batches take larger steps.
 _LR, _LR_BATCH = 3e-3, 64
-# Sparse features are reduced to this many dimensions.
-_MAX_SPARSE = 100
 # Numbers at a time of which mean and scale are computed, so that X is never copied as a whole.
 _CHUNK = 2**16
 # A feature that is almost always 0, as pixels at the border are, is huge where it is not once it is standardised.
@@ -51,7 +48,7 @@ def make_default_net(X, n_classes):
 
     Parameters
     ----------
-    X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features)
     n_classes : int
 
     Returns
@@ -104,4 +101,4 @@ def _moments(X):
 
 
 def _dense(X):
-    return (X.toarray() if sparse.issparse(X) else np.asarray(X)).astype(np.float64)
+    return np.asarray(X).astype(np.float64)

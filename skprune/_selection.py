@@ -5,6 +5,7 @@ import numbers
 import warnings
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -21,7 +22,7 @@ def select_rows(
     k,
     *,
     y=None,
-    strategy="most_forgotten",
+    strategy="coverage",
     never_learned="drop",
     tie_break="margin",
     balance=False,
@@ -179,34 +180,85 @@ def _random(scores, n_keep, rng, never_learned, tie_break):
 
 
 def _coverage(scores, n_keep, rng, never_learned, tie_break):
-    margins = scores.margins
-    if np.isnan(margins).any():
+    if np.isnan(scores.margins).any():
         raise ValueError(
-            f"strategy='coverage' needs the margin of every row; {np.isnan(margins).sum()} of {len(margins)} have none. An "
-            "array of scores says nothing of margins: pass a ForgettingScores, or use strategy='most_forgotten'."
+            f"strategy='coverage' needs the margin of every row; {np.isnan(scores.margins).sum()} of {len(scores)} have "
+            "none. An array of scores says nothing of margins: pass a ForgettingScores, or use strategy='most_forgotten'."
         )
-    trusted, suspects = np.flatnonzero(margins >= 0), np.flatnonzero(margins < 0)
-    if n_keep >= len(trusted):
-        draw = rng.random(len(scores))
-        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-margins, draw], suspects)])
-    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
-    edges = np.linspace(margins[trusted].min(), margins[trusted].max(), n_strata + 1)
-    shuffled = rng.permutation(trusted)
-    strata = np.searchsorted(edges[1:-1], margins[shuffled], side="right").astype(np.uint8)
-    sizes = np.bincount(strata, minlength=n_strata)
-    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
-    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, _budgets(sizes, n_keep), strict=True)])
+    rule = _best_rule(scores.ratings, n_keep / max(len(scores), 1))
+    return apply_rule(rule, scores, n_keep, rng)
 
 
-# Strata as in coverage-centric selection, of equal width in margin, with more of a small stratum than of a large one.
+class Rule(NamedTuple):
+    """A way to spread the rows kept over suspects and difficulties.
+
+    Parameters
+    ----------
+    threshold : float or None
+        A row is kept last if its trust is below ``-threshold`` times the mean trust; with None no row is.
+    exponent : float
+        Of the other rows, each stratum of trust gets a budget that is this power of its size: 0 is the same for all,
+        so that more hard rows are kept, 1 is as at random.
+    """
+
+    threshold: float | None
+    exponent: float
+
+
+# The first one is used where nothing is known of how they fare; random rows, the last one, need a lead less.
+RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
+SHARES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
+# Random rows are kept unless another rule is rated higher by more than this.
+_LEAD = 0.002
+
+
+def _best_rule(ratings, share):
+    """Return the rule that is rated best at the share that is nearest to the one wanted, in its logarithm."""
+    if ratings is None:
+        return RULES[0]
+    row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
+    return RULES[int(np.argmax(row[:-1]))] if row[:-1].max() > row[-1] + _LEAD else RULES[-1]
+
+
+# Strata as in coverage-centric selection, of equal width in trust.
 _MAX_STRATA = 50
 _ROWS_A_STRATUM = 10
-_BUDGET_EXPONENT = 0.75
 
 
-def _budgets(sizes, n_keep):
+def apply_rule(rule, scores, n_keep, rng):
+    """Return the numbers of the `n_keep` rows that a rule keeps.
+
+    Parameters
+    ----------
+    rule : Rule
+    scores : ForgettingScores
+    n_keep : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : ndarray of shape (n_keep,), int64
+        In no order.
+    """
+    trust = scores.trust
+    threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
+    trusted, others = np.flatnonzero(trust >= threshold), np.flatnonzero(trust < threshold)
+    if n_keep >= len(trusted):
+        draw = rng.random(len(scores))
+        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-trust, draw], others)])
+    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
+    edges = np.linspace(trust[trusted].min(), trust[trusted].max(), n_strata + 1)
+    shuffled = rng.permutation(trusted)
+    strata = np.searchsorted(edges[1:-1], trust[shuffled], side="right").astype(np.uint8)
+    sizes = np.bincount(strata, minlength=n_strata)
+    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
+    budgets = _budgets(sizes, n_keep, rule.exponent)
+    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, budgets, strict=True)])
+
+
+def _budgets(sizes, n_keep, exponent):
     """Share `n_keep` rows among strata by a power of their sizes; what a stratum lacks goes to the others."""
-    weights = sizes**_BUDGET_EXPONENT
+    weights = np.where(sizes > 0, sizes.astype(float) ** exponent, 0)
     full = sizes == 0
     while True:
         left = n_keep - sizes[full].sum()

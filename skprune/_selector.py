@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from skprune._batches import check_columns
 from skprune._checks import check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._held_out import consult, reduce_sparse
 from skprune._rows import count_rows, is_numeric, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
@@ -85,6 +86,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     margins_ : ndarray of shape (n_samples,), float64
         Probability of a row's own class minus the largest other one, averaged over presentations and runs, in
         [-1, 1]. Below 0 the net disagrees with the label on average. nan for given scores without margins.
+    suspects_ : ndarray of shape (n_samples,), bool
+        Rows whose label is probably wrong, by a rule that is calibrated on the data; see :class:`ForgettingScores`.
     never_learned_ : ndarray of shape (n_samples,), bool
         Rows that were predicted correctly in no run.
     first_learned_ : ndarray of shape (n_samples,), float64
@@ -134,7 +137,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         estimator=None,
         *,
         k=0.5,
-        strategy="most_forgotten",
+        strategy="coverage",
         never_learned="drop",
         tie_break="margin",
         balance=False,
@@ -199,10 +202,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         random_state = check_random_state(self.random_state)
         selection_seed, *seeds = random_state.randint(2**31, size=1 + self.n_runs)
+        codes = codes.astype(np.int64)
         if forgetting_scores is None:
-            scores = self._train(X, codes.astype(np.int64), seeds)
+            scores = self._train(X, codes, seeds)
         else:
-            scores = self._given(forgetting_scores, len(codes))
+            scores = self._given(forgetting_scores, X, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
@@ -306,6 +310,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._scores.margins
 
     @property
+    def suspects_(self):
+        check_is_fitted(self)
+        return self._scores.suspects
+
+    @property
     def never_learned_(self):
         check_is_fitted(self)
         return self._scores.never_learned
@@ -350,18 +359,23 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, skip_check_array=True)
         return X
 
-    def _given(self, forgetting_scores, n_rows):
+    def _given(self, forgetting_scores, X, y):
         scores = as_scores(forgetting_scores)
+        n_rows = len(y)
         if len(scores) != n_rows:
             raise ValueError(
                 f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
                 "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
             )
-        return copy.deepcopy(scores)
+        return consult(copy.deepcopy(scores), X, y)
 
     def _train(self, X, y, seeds):
         start = time.perf_counter()
-        net = make_default_net(X, len(self.classes_)) if self.estimator is None else self.estimator
+        if self.estimator is None:
+            X = reduce_sparse(X) if sparse.issparse(X) else X
+            net = make_default_net(X, len(self.classes_))
+        else:
+            net = self.estimator
         scores, self.estimator_, self.n_epochs_ = score_runs(
             net,
             X,
@@ -395,5 +409,5 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             f"[{type(self).__name__}] {len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
             f"training accuracy {scores.last_accuracy():.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
             f"{scores.never_learned.mean():.1%} never learned, "
-            f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
+            f"{scores.suspects.mean():.1%} suspects"
         )

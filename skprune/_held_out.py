@@ -1,0 +1,224 @@
+"""What ridge regressions say of rows that they have not seen: margins, and which way of selecting serves best."""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from skprune._rows import is_table, take_rows
+from skprune._scores import HeldOut
+from skprune._selection import RULES, SHARES, apply_rule, count_kept
+
+# Ridge regressions are fitted to this many rows at most. Other rows are predicted a chunk at a time.
+_MAX_ROWS, _CHUNK = 20_000, 2**16
+_N_COMPONENTS, _N_FOURIER = 100, 300
+# Standardised features are clipped there, since one that is almost always 0 is huge where it is not.
+_LIMIT = 5.0
+# Penalties, as multiples of the mean eigenvalue of the Gram matrix: those tried for margins, and those for rating.
+_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+_LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
+# Nearest neighbours of so many rows tell what accuracy can be had.
+_N_NEIGHBORS, _N_ASKED = 5, 1000
+
+
+def reduce_sparse(X):
+    """Return the coordinates of sparse rows along their leading singular vectors.
+
+    Parameters
+    ----------
+    X : sparse matrix of shape (n_rows, n_features)
+
+    Returns
+    -------
+    X_reduced : ndarray of shape (n_rows, n_components), float32
+        With at most 100 components, which differ in scale.
+    """
+    X = X.tocsr()
+    if X.shape[1] <= _N_COMPONENTS:
+        return X.toarray().astype(np.float32)
+    svd = TruncatedSVD(min(_N_COMPONENTS, X.shape[0]), random_state=0)
+    return svd.fit_transform(X.astype(np.float32))
+
+
+def consult(scores, X, y):
+    """Return `scores` with what ridge regressions on `X` say, unchanged where `X` is no array of finite numbers.
+
+    Parameters
+    ----------
+    scores : ForgettingScores
+        With the margin of every row.
+    X : array-like of shape (n_rows, ...), or another container
+    y : ndarray of shape (n_rows,), int64
+        Class numbers from 0.
+
+    Returns
+    -------
+    scores : ForgettingScores
+    """
+    X = _as_numbers(X)
+    if X is None or np.isnan(scores.margins).any():
+        return scores
+    rng = np.random.RandomState(0)
+    rows = np.arange(len(y)) if len(y) <= _MAX_ROWS else np.sort(rng.choice(len(y), _MAX_ROWS, replace=False))
+    sample = _floats(X, rows)
+    if not np.isfinite(sample).all():
+        return scores
+    features = _Features(sample, rng)
+    spaces, codes = features(sample), y[rows]
+    n_classes = int(y.max()) + 1
+    margins, accuracy = _margins(features, spaces, rows, X, y, n_classes)
+    scores = scores.with_held_out(HeldOut(margins, np.zeros((len(SHARES), len(RULES))), accuracy))
+    ratings = _rate(scores.take(rows), spaces, codes, n_classes)
+    attainable = max(accuracy, _neighbors_accuracy(spaces[0], codes, rng))
+    return scores.with_held_out(HeldOut(margins, ratings, attainable))
+
+
+def _as_numbers(X):
+    """Return `X` as a container of numbers with a shape, None where it is none."""
+    if sparse.issparse(X):
+        return reduce_sparse(X)
+    if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
+        return None
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu()
+        return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
+    if hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if isinstance(X, (list, tuple)):
+        if isinstance(X[0], torch.Tensor):
+            return None
+        try:
+            X = np.asarray(X)
+        except ValueError:  # rows that differ in length
+            return None
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    return X if kind in "biuf" and len(X.shape) > 1 else None
+
+
+def _floats(X, rows):
+    return np.asarray(take_rows(X, rows)).reshape(len(rows), -1).astype(np.float32)
+
+
+class _Features:
+    """Principal components of standardised features, and random Fourier features of these."""
+
+    def __init__(self, X, rng):
+        self.scaler = StandardScaler().fit(X)
+        Z = self._standardised(X)
+        self.pca = None
+        if Z.shape[1] > _N_COMPONENTS:
+            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng).fit(Z[:5000])
+            Z = self.pca.transform(Z)
+        some = Z[rng.choice(len(Z), min(len(Z), 500), replace=False)]
+        distances = euclidean_distances(some, squared=True)
+        width = np.median(distances[distances > 0]) if distances.any() else 1.0
+        self.fourier = RBFSampler(gamma=1 / (2 * width), n_components=_N_FOURIER, random_state=rng).fit(Z[:1])
+
+    def __call__(self, X):
+        Z = self._standardised(X)
+        if self.pca is not None:
+            Z = self.pca.transform(Z)
+        return Z.astype(np.float32), self.fourier.transform(Z).astype(np.float32)
+
+    def _standardised(self, X):
+        return self.scaler.transform(X).clip(-_LIMIT, _LIMIT)
+
+
+def _margins(features, spaces, rows, X, y, n_classes):
+    """Return the mean margin of the regressions in both spaces for every row, and their accuracy on `rows`."""
+    margins = np.zeros(len(y), dtype=np.float32)
+    fits = [_best_ridge(space, y[rows], n_classes) for space in spaces]
+    margins[rows] = np.mean([margin_of(left_out, y[rows]) for _, left_out in fits], axis=0)
+    accuracy = max(np.mean(left_out.argmax(1) == y[rows]) for _, left_out in fits)
+    if len(rows) < len(y):
+        others = np.setdiff1d(np.arange(len(y)), rows)
+        for chunk in np.array_split(others, -(-len(others) // _CHUNK)):
+            blocks = features(np.nan_to_num(_floats(X, chunk)))
+            predicted = [ridge.predict(block) for (ridge, _), block in zip(fits, blocks, strict=True)]
+            margins[chunk] = np.mean([margin_of(prediction, y[chunk]) for prediction in predicted], axis=0)
+    return margins.clip(-1, 1), float(accuracy)
+
+
+class _Ridge(NamedTuple):
+    mean: np.ndarray
+    target_mean: np.ndarray
+    weights: np.ndarray
+
+    def predict(self, F):
+        return (F - self.mean) @ self.weights + self.target_mean
+
+
+def _centred(F, y, n_classes):
+    targets = np.eye(n_classes, dtype=np.float32)[y]
+    mean, target_mean = F.mean(0), targets.mean(0)
+    return F - mean, targets - target_mean, mean, target_mean
+
+
+def _best_ridge(F, y, n_classes):
+    """Return the ridge regression with the least leave-one-out error of its penalties, and its left-out predictions."""
+    F, targets, mean, target_mean = _centred(F, y, n_classes)
+    values, vectors = np.linalg.eigh((F.T @ F).astype(np.float64))
+    rotated = F @ vectors.astype(np.float32)
+    products, best = rotated.T @ targets, None
+    for penalty in _PENALTIES:
+        inverse = (1 / (values.clip(0) + max(penalty * values.mean(), 1e-9))).astype(np.float32)
+        leverage = np.square(rotated) @ inverse + 1 / len(F)
+        residuals = (targets - rotated @ (inverse[:, None] * products)) / (1 - leverage.clip(0, 0.999))[:, None]
+        error = np.square(residuals).mean()
+        if best is None or error < best[0]:
+            weights = vectors.astype(np.float32) @ (inverse[:, None] * products)
+            best = error, _Ridge(mean, target_mean, weights), targets + target_mean - residuals
+    return best[1:]
+
+
+def _rate(scores, spaces, y, n_classes):
+    """Return the accuracy with what each rule keeps of each share, over all rows, those kept left out one at a time."""
+    ratings = np.empty((len(SHARES), len(RULES)))
+    for (i, share), (j, rule) in product(enumerate(SHARES), enumerate(RULES)):
+        kept = apply_rule(rule, scores, count_kept(share, len(y)), np.random.default_rng(0))
+        ratings[i, j] = np.mean(
+            [
+                _accuracy(space, y, kept, n_classes, penalty)
+                for space, penalty in zip(spaces, (_LINEAR_PENALTY, _FOURIER_PENALTY), strict=True)
+            ]
+        )
+    return ratings
+
+
+def _accuracy(F, y, kept, n_classes, penalty):
+    centred, targets, mean, target_mean = _centred(F[kept], y[kept], n_classes)
+    gram = (centred.T @ centred).astype(np.float64)
+    gram[np.diag_indices_from(gram)] += max(penalty * np.trace(gram) / len(gram), 1e-9)
+    inverse = np.linalg.inv(gram).astype(np.float32)
+    predicted = _Ridge(mean, target_mean, inverse @ (centred.T @ targets)).predict(F)
+    leverage = np.einsum("ij,ij->i", centred @ inverse, centred) + 1 / len(kept)
+    residuals = targets + target_mean - predicted[kept]
+    predicted[kept] = targets + target_mean - residuals / (1 - leverage.clip(0, 0.99))[:, None]
+    return np.mean(predicted.argmax(1) == y)
+
+
+def margin_of(predicted, y):
+    """Return the entry of the true class minus the largest other one, for predictions of shape (n_rows, n_classes)."""
+    rows = np.arange(len(y))
+    true = predicted[rows, y]
+    others = predicted.copy()
+    others[rows, y] = -np.inf
+    return true - others.max(1)
+
+
+def _neighbors_accuracy(Z, y, rng):
+    """Return the accuracy of the nearest neighbours of some rows, without themselves."""
+    asked = rng.permutation(len(y))[:_N_ASKED]
+    others = np.setdiff1d(np.arange(len(y)), asked)
+    if len(others) < _N_NEIGHBORS:
+        return 0.0
+    neighbors = KNeighborsClassifier(_N_NEIGHBORS, weights="distance").fit(Z[others], y[others])
+    return float(neighbors.score(Z[asked], y[asked]))
