@@ -25,6 +25,8 @@ _LIMIT = 5.0
 # Penalties, as multiples of the mean eigenvalue of the Gram matrix: those tried for margins, and those for rating.
 _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 _LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
+# Rules are rated on this many rows at most.
+_MAX_ASKED = 8000
 # Nearest neighbours of so many rows tell what accuracy can be had.
 _N_NEIGHBORS, _N_ASKED = 5, 1000
 
@@ -76,7 +78,7 @@ def consult(scores, X, y):
     n_classes = int(y.max()) + 1
     margins, accuracy = _margins(features, spaces, rows, X, y, n_classes)
     scores = scores.with_held_out(HeldOut(margins, np.zeros((len(SHARES), len(RULES))), accuracy))
-    ratings = _rate(scores.take(rows), spaces, codes, n_classes)
+    ratings = _rate(scores.take(rows), spaces, codes, n_classes, rng)
     attainable = max(accuracy, _neighbors_accuracy(spaces[0], codes, rng))
     return scores.with_held_out(HeldOut(margins, ratings, attainable))
 
@@ -179,30 +181,35 @@ def _best_ridge(F, y, n_classes):
     return best[1:]
 
 
-def _rate(scores, spaces, y, n_classes):
-    """Return the accuracy with what each rule keeps of each share, over all rows, those kept left out one at a time."""
+def _rate(scores, spaces, y, n_classes, rng):
+    """Return the accuracy with what each rule keeps of each share, on rows of which those kept are left out."""
+    asked = rng.permutation(len(y))[:_MAX_ASKED]
     ratings = np.empty((len(SHARES), len(RULES)))
     for (i, share), (j, rule) in product(enumerate(SHARES), enumerate(RULES)):
         kept = apply_rule(rule, scores, count_kept(share, len(y)), np.random.default_rng(0))
         ratings[i, j] = np.mean(
             [
-                _accuracy(space, y, kept, n_classes, penalty)
+                _accuracy(space, y, kept, asked, n_classes, penalty)
                 for space, penalty in zip(spaces, (_LINEAR_PENALTY, _FOURIER_PENALTY), strict=True)
             ]
         )
     return ratings
 
 
-def _accuracy(F, y, kept, n_classes, penalty):
+def _accuracy(F, y, kept, asked, n_classes, penalty):
+    """Return the accuracy on `asked` of a ridge regression on `kept`, which leaves out the row that it predicts."""
     centred, targets, mean, target_mean = _centred(F[kept], y[kept], n_classes)
     gram = (centred.T @ centred).astype(np.float64)
     gram[np.diag_indices_from(gram)] += max(penalty * np.trace(gram) / len(gram), 1e-9)
     inverse = np.linalg.inv(gram).astype(np.float32)
-    predicted = _Ridge(mean, target_mean, inverse @ (centred.T @ targets)).predict(F)
+    weights = inverse @ (centred.T @ targets)
+    centred = F[asked] - mean
+    predicted = centred @ weights
+    is_kept = np.isin(asked, kept)
+    centred, targets = centred[is_kept], np.eye(n_classes, dtype=np.float32)[y[asked[is_kept]]] - target_mean
     leverage = np.einsum("ij,ij->i", centred @ inverse, centred) + 1 / len(kept)
-    residuals = targets + target_mean - predicted[kept]
-    predicted[kept] = targets + target_mean - residuals / (1 - leverage.clip(0, 0.99))[:, None]
-    return np.mean(predicted.argmax(1) == y)
+    predicted[is_kept] = targets - (targets - predicted[is_kept]) / (1 - leverage.clip(0, 0.99))[:, None]
+    return np.mean((predicted + target_mean).argmax(1) == y[asked])
 
 
 def margin_of(predicted, y):

@@ -207,7 +207,7 @@ class Rule(NamedTuple):
 
 # The first one is used where nothing is known of how they fare; random rows, the last one, need a lead less.
 RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
-SHARES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
+SHARES = (0.03, 0.1, 0.2, 0.35, 0.6)
 # Random rows are kept unless another rule is rated higher by more than this.
 _LEAD = 0.002
 

@@ -203,10 +203,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         selection_seed, *seeds = random_state.randint(2**31, size=1 + self.n_runs)
         codes = codes.astype(np.int64)
-        if forgetting_scores is None:
-            scores = self._train(X, codes, seeds)
-        else:
-            scores = self._given(forgetting_scores, X, codes)
+        given = forgetting_scores is not None
+        scores = self._given(forgetting_scores, X, codes) if given else self._train(X, codes, seeds)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
