@@ -33,18 +33,19 @@ def select_rows(
     Parameters
     ----------
     scores : ForgettingScores or array-like of shape (n_rows,)
-        An array holds numbers that are larger for rows more often forgotten. Its ties are broken at random,
-        since it says nothing of margins.
+        An array holds numbers that are larger for rows that are forgotten more often. Ties are broken at random, since
+        an array has no margins.
     k : float in (0, 1] or int >= 1
         How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
     y : array-like of shape (n_rows,), default=None
         Class labels, needed if `balance`. Where they are given, scores of a net that is no better than always
         naming the largest class are found out.
-    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
-        others some from every stratum of the margin, hard, middling and easy, after [2]_; it needs margins and
-        reads neither `never_learned` nor `tie_break`. A callable ``(scores: ForgettingScores, n_keep: int,
-        rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
+        hard rows it keeps depends on what a selector has found with models that have not seen the rows; without that,
+        as for an array, it keeps a fixed mixture. It reads neither `never_learned` nor `tie_break`.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
+        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten at every presentation (`"max"`), as in [1]_.
@@ -72,10 +73,11 @@ def select_rows(
     Warns
     -----
     PruningWarning
-        If `k` is a number larger than that of the rows, which keeps them all; if the scores carry no information,
-        since they are all the same or the net that made them never learned anything; if a large share of the rows
-        kept are suspects, and a larger one than of all rows. Nothing is said of scores where they do not decide:
-        ``strategy="random"``, or all rows kept.
+        If `k` is larger than the number of rows, so that all are kept; if the scores carry no information, because they
+        are all the same or the net that made them never learned anything; if that net is much worse than simple models
+        on rows that they have not seen; if a large share of the rows kept are suspects, and a larger one than of all
+        rows; if a class of `y` with at least three rows keeps one row or none. Scores are not warned of where they do
+        not decide: with ``strategy="random"``, or if all rows are kept.
 
     See Also
     --------
@@ -91,7 +93,7 @@ def select_rows(
     Examples
     --------
     >>> from skprune import select_rows
-    >>> select_rows([0, 3, 1, 2], k=2)
+    >>> select_rows([0, 3, 1, 2], k=2, strategy="most_forgotten")
     array([1, 3])
     >>> select_rows([0, 3, 1, 2], k=0.25, strategy="least_forgotten")
     array([0])
@@ -180,13 +182,15 @@ def _random(scores, n_keep, rng, never_learned, tie_break):
 
 
 def _coverage(scores, n_keep, rng, never_learned, tie_break):
-    if np.isnan(scores.margins).any():
+    unknown = np.isnan(scores.margins)
+    if unknown.all():  # nothing but counts is known, as of an array
+        return _spread(-scores.events.astype(np.float64), -np.inf, RULES[0].exponent, n_keep, rng)
+    if unknown.any():
         raise ValueError(
-            f"strategy='coverage' needs the margin of every row; {np.isnan(scores.margins).sum()} of {len(scores)} have "
-            "none. An array of scores says nothing of margins: pass a ForgettingScores, or use strategy='most_forgotten'."
+            f"strategy='coverage' needs the margin of every row; {unknown.sum()} of {len(unknown)} have none. They were never "
+            "presented. Leave them out of X and y, or use strategy='most_forgotten'."
         )
-    rule = _best_rule(scores.ratings, n_keep / max(len(scores), 1))
-    return apply_rule(rule, scores, n_keep, rng)
+    return apply_rule(_best_rule(scores.ratings, n_keep / max(len(scores), 1)), scores, n_keep, rng)
 
 
 class Rule(NamedTuple):
@@ -240,11 +244,15 @@ def apply_rule(rule, scores, n_keep, rng):
     rows : ndarray of shape (n_keep,), int64
         In no order.
     """
-    trust = scores.trust
     threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
+    return _spread(scores.trust, threshold, rule.exponent, n_keep, rng)
+
+
+def _spread(trust, threshold, exponent, n_keep, rng):
+    """Return `n_keep` rows from all strata of those whose trust reaches a threshold, and the others after these."""
     trusted, others = np.flatnonzero(trust >= threshold), np.flatnonzero(trust < threshold)
     if n_keep >= len(trusted):
-        draw = rng.random(len(scores))
+        draw = rng.random(len(trust))
         return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-trust, draw], others)])
     n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
     edges = np.linspace(trust[trusted].min(), trust[trusted].max(), n_strata + 1)
@@ -252,7 +260,7 @@ def apply_rule(rule, scores, n_keep, rng):
     strata = np.searchsorted(edges[1:-1], trust[shuffled], side="right").astype(np.uint8)
     sizes = np.bincount(strata, minlength=n_strata)
     by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
-    budgets = _budgets(sizes, n_keep, rule.exponent)
+    budgets = _budgets(sizes, n_keep, exponent)
     return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, budgets, strict=True)])
 
 

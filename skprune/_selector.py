@@ -45,11 +45,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     k : float in (0, 1] or int >= 1, default=0.5
         How much to keep: a float is a share, ``ceil(k * n_samples)`` rows, an int a number of rows. 1 is one
         row, 1.0 all of them.
-    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
-        others some from every stratum of the margin, hard, middling and easy, after [2]_. A callable ``(scores:
-        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different
-        ones.
+    strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
+        hard rows it keeps is chosen in `fit`: ridge regressions are trained on what several rules keep, and tested on
+        rows that they have not seen. This needs `X` as an array of numbers of any rank, a DataFrame of numbers or a
+        sparse matrix. For other containers, such as lists of texts, a fixed mixture is kept.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
+        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten once an epoch (`"max"`), as in [1]_.
