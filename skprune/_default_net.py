@@ -76,6 +76,11 @@ def make_default_net(X, n_classes):
     )
 
 
+def is_default(net):
+    """Tell whether a net is one that :func:`make_default_net` returned, or a clone of it."""
+    return net.module is StandardisedMLP
+
+
 def _moments(X):
     """Return mean and standard deviation of every feature, 1 where it is constant, as float32."""
     shift = _dense(X[:1])[0]  # differences to any row keep the squares small

@@ -115,8 +115,8 @@ def _many_suspects(suspects, kept):
     if share <= max(_MAX_SUSPECTS, _MAX_GROWTH * overall):
         return None
     return (
-        f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong, as are {overall:.0%} of all rows. "
-        "A classifier trained on many of them usually does worse than on random rows. Use strategy='coverage', which keeps "
+        f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong, as are {overall:.0%} of all "
+        "rows. A classifier trained on many of them usually does worse than on random rows. Use strategy='coverage', which keeps "
         "suspects last, or search over strategy and k with GridSearchCV."
     )
 

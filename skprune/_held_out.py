@@ -17,8 +17,14 @@ from skprune._rows import is_table, take_rows
 from skprune._scores import HeldOut
 from skprune._selection import RULES, SHARES, apply_rule, count_kept
 
-# Ridge regressions are fitted to this many rows at most. Other rows are predicted a chunk at a time.
-_MAX_ROWS, _CHUNK = 20_000, 2**16
+# Ridge regressions are fitted to this many rows and numbers at most, and to no fewer rows of a larger X.
+_MAX_ROWS, _MAX_NUMBERS, _MIN_ROWS = 20_000, 2**24, 1000
+# Principal components are those of this many rows at most.
+_MAX_PCA = 5000
+# Other rows are predicted so many numbers at a time.
+_CHUNK = 2**22
+# How far the accuracy of the regressions may lie below that of a net that sees more than they do.
+_MAX_SHORTFALL = 0.15
 _N_COMPONENTS, _N_FOURIER = 100, 300
 # Standardised features are clipped there, since one that is almost always 0 is huge where it is not.
 _LIMIT = 5.0
@@ -47,11 +53,11 @@ def reduce_sparse(X):
     if X.shape[1] <= _N_COMPONENTS:
         return X.toarray().astype(np.float32)
     svd = TruncatedSVD(min(_N_COMPONENTS, X.shape[0]), random_state=0)
-    return svd.fit_transform(X.astype(np.float32))
+    return svd.fit_transform(X.astype(np.float32, copy=False))
 
 
-def consult(scores, X, y):
-    """Return `scores` with what ridge regressions on `X` say, unchanged where `X` is no array of finite numbers.
+def consult(scores, X, y, *, same_features=False):
+    """Return `scores` with what ridge regressions on `X` say.
 
     Parameters
     ----------
@@ -60,27 +66,37 @@ def consult(scores, X, y):
     X : array-like of shape (n_rows, ...), or another container
     y : ndarray of shape (n_rows,), int64
         Class numbers from 0.
+    same_features : bool, default=False
+        Whether the scoring net sees `X` as the regressions do. If it is much more accurate nevertheless, it has learned
+        labels by heart. Any other net may just be better, and the regressions are not asked then.
 
     Returns
     -------
     scores : ForgettingScores
+        Unchanged where `X` is no array of finite numbers, or the regressions know too little.
     """
     X = _as_numbers(X)
     if X is None or np.isnan(scores.margins).any():
         return scores
     rng = np.random.RandomState(0)
-    rows = np.arange(len(y)) if len(y) <= _MAX_ROWS else np.sort(rng.choice(len(y), _MAX_ROWS, replace=False))
+    n_columns = int(np.prod(X.shape[1:]))
+    n_sample = min(len(y), _MAX_ROWS, _MAX_NUMBERS // n_columns)
+    rows = np.arange(len(y)) if n_sample == len(y) else np.sort(rng.choice(len(y), n_sample, replace=False))
     sample = _floats(X, rows)
-    if not np.isfinite(sample).all():
+    n_classes = int(y.max()) + 1
+    if len(rows) < min(len(y), _MIN_ROWS) or not np.isfinite(sample).all():
         return scores
     features = _Features(sample, rng)
-    spaces, codes = features(sample), y[rows]
-    n_classes = int(y.max()) + 1
-    margins, accuracy = _margins(features, spaces, rows, X, y, n_classes)
-    scores = scores.with_held_out(HeldOut(margins, np.zeros((len(SHARES), len(RULES))), accuracy))
-    ratings = _rate(scores.take(rows), spaces, codes, n_classes, rng)
-    attainable = max(accuracy, _neighbors_accuracy(spaces[0], codes, rng))
-    return scores.with_held_out(HeldOut(margins, ratings, attainable))
+    margins, accuracy = _margins(features, rows, X, y, n_classes)
+    if not same_features and accuracy < scores.last_accuracy() - _MAX_SHORTFALL:
+        return scores
+    weight, mean = 1.0, scores.margins.mean()
+    if same_features and mean > 0:
+        weight = float(np.clip(margins.mean() / mean, 0, 1))
+    attainable = max(accuracy, _neighbors_accuracy(features.spaces[0], y[rows], rng))
+    held_out = HeldOut(margins, np.zeros((len(SHARES), len(RULES))), attainable, weight)
+    ratings = _rate(scores.with_held_out(held_out).take(rows), features.spaces, y[rows], n_classes, rng)
+    return scores.with_held_out(held_out._replace(ratings=ratings))
 
 
 def _as_numbers(X):
@@ -110,42 +126,54 @@ def _floats(X, rows):
 
 
 class _Features:
-    """Principal components of standardised features, and random Fourier features of these."""
+    """Principal components of standardised features, and random Fourier features of these.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_sample, n_features), float32
+        Changed in place.
+    rng : numpy.random.RandomState
+
+    Attributes
+    ----------
+    spaces : list of two ndarrays of shape (n_sample, n_dimensions), float32
+    """
 
     def __init__(self, X, rng):
-        self.scaler = StandardScaler().fit(X)
-        Z = self._standardised(X)
+        self.scaler = StandardScaler(copy=False).fit(X)
         self.pca = None
+        Z = self._standardised(X)
         if Z.shape[1] > _N_COMPONENTS:
-            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng).fit(Z[:5000])
+            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng).fit(Z[:_MAX_PCA])
             Z = self.pca.transform(Z)
-        some = Z[rng.choice(len(Z), min(len(Z), 500), replace=False)]
+        some = Z[rng.permutation(len(Z))[:500]]
         distances = euclidean_distances(some, squared=True)
         width = np.median(distances[distances > 0]) if distances.any() else 1.0
         self.fourier = RBFSampler(gamma=1 / (2 * width), n_components=_N_FOURIER, random_state=rng).fit(Z[:1])
+        self.spaces = [Z, self.fourier.transform(Z).astype(np.float32)]
 
-    def __call__(self, X):
+    def transform(self, X):
         Z = self._standardised(X)
-        if self.pca is not None:
-            Z = self.pca.transform(Z)
-        return Z.astype(np.float32), self.fourier.transform(Z).astype(np.float32)
+        Z = Z if self.pca is None else self.pca.transform(Z)
+        return [Z, self.fourier.transform(Z).astype(np.float32)]
 
     def _standardised(self, X):
-        return self.scaler.transform(X).clip(-_LIMIT, _LIMIT)
+        X = self.scaler.transform(X)
+        return np.clip(X, -_LIMIT, _LIMIT, out=X)
 
 
-def _margins(features, spaces, rows, X, y, n_classes):
+def _margins(features, rows, X, y, n_classes):
     """Return the mean margin of the regressions in both spaces for every row, and their accuracy on `rows`."""
     margins = np.zeros(len(y), dtype=np.float32)
-    fits = [_best_ridge(space, y[rows], n_classes) for space in spaces]
+    fits = [_best_ridge(space, y[rows], n_classes) for space in features.spaces]
     margins[rows] = np.mean([margin_of(left_out, y[rows]) for _, left_out in fits], axis=0)
     accuracy = max(np.mean(left_out.argmax(1) == y[rows]) for _, left_out in fits)
-    if len(rows) < len(y):
-        others = np.setdiff1d(np.arange(len(y)), rows)
-        for chunk in np.array_split(others, -(-len(others) // _CHUNK)):
-            blocks = features(np.nan_to_num(_floats(X, chunk)))
-            predicted = [ridge.predict(block) for (ridge, _), block in zip(fits, blocks, strict=True)]
-            margins[chunk] = np.mean([margin_of(prediction, y[chunk]) for prediction in predicted], axis=0)
+    others = np.setdiff1d(np.arange(len(y)), rows, assume_unique=True)
+    n_chunk = max(_CHUNK // int(np.prod(X.shape[1:])), 1)
+    for chunk in np.split(others, range(n_chunk, len(others), n_chunk)) if len(others) else []:
+        blocks = features.transform(np.nan_to_num(_floats(X, chunk)))
+        predicted = [ridge.predict(block) for (ridge, _), block in zip(fits, blocks, strict=True)]
+        margins[chunk] = np.mean([margin_of(prediction, y[chunk]) for prediction in predicted], axis=0)
     return margins.clip(-1, 1), float(accuracy)
 
 

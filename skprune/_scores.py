@@ -64,9 +64,9 @@ class ForgettingScores:
 
     Notes
     -----
-    The trust in a label is the weighted mean of its margin and its held-out margin. The net's margin has the weight
-    ``clip(mean held-out margin / mean margin, 0, 1)`` and the other one the weight 1, so that a net which learned the
-    labels by heart counts little. Where held-out margins are unknown, trust is the margin. A row is a suspect if its
+    The trust in a label is the mean of its margin and its held-out margin. The margin of the built-in net has the weight
+    ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net which learned the labels by heart
+    counts little. Where held-out margins are unknown, trust is the margin. A row is a suspect if its
     trust is below ``min(0, -mean trust / 2)``: the models disagree with the label half as strongly as they agree with
     the average row.
 
@@ -210,23 +210,15 @@ class ForgettingScores:
     @property
     def trust(self):
         """Trust in the label of each row, see Notes: ndarray of shape (n_rows,), float64."""
-        margins = self.margins
         if self._held_out is None:
-            return margins
-        held_out = self.held_out_margins
-        weight = self._net_weight(margins, held_out)
-        return (weight * margins + held_out) / (weight + 1)
-
-    def _net_weight(self, margins, held_out):
-        if self._mean_trust is not None:
-            return self._mean_trust[1]
-        mean = np.mean(margins)
-        return float(np.clip(np.mean(held_out) / mean, 0, 1)) if mean > 0 else 1.0
+            return self.margins
+        weight = self._held_out.net_weight / self.n_runs
+        return (weight * self.margins + self.held_out_margins) / (weight + 1)
 
     @property
     def mean_trust(self):
         """Mean trust of all rows, also of those that these scores were taken from: float."""
-        return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust[0]
+        return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust
 
     @property
     def suspects(self):
@@ -256,11 +248,7 @@ class ForgettingScores:
             Shares the state of these.
         """
         scores = copy.copy(self)
-        scores._held_out = held_out._replace(
-            margins=held_out.margins * np.float32(self.n_runs),
-            ratings=held_out.ratings * self.n_runs,
-            attainable=held_out.attainable * self.n_runs,
-        )
+        scores._held_out = HeldOut(*(part * np.float32(self.n_runs) for part in held_out))
         return scores
 
     def presented(self, rows):
@@ -307,9 +295,9 @@ class ForgettingScores:
             taken = self._from_columns({name: taken._column(name) for name in _COLUMNS}, self.n_runs)
         else:
             taken = self._from_columns({name: column[rows] for name, column in self._columns.items()}, self.n_runs)
+        taken._mean_trust = self.mean_trust
         if self._held_out is not None:
             taken._held_out = self._held_out._replace(margins=self._held_out.margins[rows])
-            taken._mean_trust = self.mean_trust, self._net_weight(self.margins, self.held_out_margins)
         return taken
 
     def cpu(self):
@@ -440,21 +428,25 @@ class HeldOut(NamedTuple):
         Accuracy with the rows that each rule keeps of each share.
     attainable : float
         Accuracy of nearest neighbours, or of the regressions if that is higher.
+    net_weight : float
+        How much the margins of the net count beside these, in [0, 1] for one run.
     """
 
     margins: np.ndarray
     ratings: np.ndarray
     attainable: float
+    net_weight: float
 
 
 def _pop_held_out(arrays):
     names = [f"held_out_{name}" for name in HeldOut._fields]
     if not any(name in arrays for name in names):
         return None
-    margins, ratings, attainable = (arrays.pop(name) for name in names)
-    if margins.dtype != np.float32 or ratings.dtype != np.float64 or ratings.ndim != 2 or attainable.shape != ():
+    margins, ratings, *numbers = (arrays.pop(name) for name in names)
+    expected = margins.dtype == np.float32 and ratings.dtype == np.float64 and ratings.ndim == 2
+    if not expected or any(number.shape != () or number.dtype.kind != "f" for number in numbers):
         raise ValueError("its held-out arrays have other shapes or dtypes than expected")
-    return HeldOut(margins, ratings, float(attainable))
+    return HeldOut(margins, ratings, *map(float, numbers))
 
 
 def _opened(file, mode):

@@ -19,6 +19,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
+from skprune._default_net import is_default
 from skprune._digest import digest, net_params
 from skprune._guard import PruningWarning
 from skprune._held_out import consult
@@ -190,7 +191,7 @@ def _train(net, X, y, record, seed, epochs_bar):
     changed = {name: value for name, value in after.items() if name not in before or before[name] is not value}
     params = {name: value for name, value in changed.items() if isinstance(value, (bool, int, float, str))}
     _tidy(net)
-    return consult(recorder.scores_.cpu(), X, y), recorder.n_epochs_, net, params
+    return consult(recorder.scores_.cpu(), X, y, same_features=is_default(net)), recorder.n_epochs_, net, params
 
 
 def _fit(net, X, y):

@@ -78,8 +78,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         `memory` is.
     verbose : int, default=0
         1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
-        epoch, and the shares of rows that were ever forgotten, never learned, and suspects, whose mean margin is
-        below 0. 2 shows bars for runs and epochs as well.
+        epoch, and the shares of rows that were ever forgotten, never learned, and suspects.
+        2 shows bars for runs and epochs as well.
 
     Attributes
     ----------
