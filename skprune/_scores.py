@@ -249,6 +249,7 @@ class ForgettingScores:
         """
         scores = copy.copy(self)
         scores._held_out = HeldOut(*(part * np.float32(self.n_runs) for part in held_out))
+        scores._mean_trust = None
         return scores
 
     def presented(self, rows):
