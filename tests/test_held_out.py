@@ -203,7 +203,7 @@ def test_the_weight_of_the_net(rows):
 
 @pytest.mark.parametrize("same_features", [False, True])
 def test_a_net_that_is_much_better_is_not_doubted_unless_it_sees_the_same(rows, same_features):
-    scores, X, _ = rows
+    _, X, _ = rows
     y = np.random.default_rng(5).integers(0, 3, 90)  # X knows nothing of it
     sure = record(np.ones((1, 90), dtype=bool), np.full((1, 90), 0.9))
     assert (consult(sure, X, y, same_features=same_features) is sure) == (not same_features)
