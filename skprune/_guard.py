@@ -30,7 +30,7 @@ class PruningWarning(UserWarning):
     """
 
 
-def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
+def warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel):
     """Warn if the scores say little, if what they chose is in large part suspect, or if a class is lost.
 
     Parameters
@@ -41,12 +41,13 @@ def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
     strategy : str or callable
         ``"random"`` doesn't read the scores, so they are not warned of; what a callable reads is unknown.
     tie_break : str
+    balance : bool
     stacklevel : int
         As of `warnings.warn`, for a direct caller.
     """
     if len(kept) == len(scores):
         return
-    messages = [_lost_classes(y, kept)]
+    messages = [_lost_classes(y, kept, balance)]
     if strategy != "random":
         no_information = None
         if not callable(strategy):
@@ -56,19 +57,26 @@ def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
         warnings.warn(message, PruningWarning, stacklevel=stacklevel + 1)
 
 
-def _lost_classes(y, kept):
+def _lost_classes(y, kept, balance):
     if y is None:
         return None
-    classes, codes = np.unique(y, return_inverse=True)
-    sizes, left = (np.bincount(part, minlength=len(classes)) for part in (codes, codes[kept]))
-    lost = np.flatnonzero((sizes > 2) & (left < 2))
-    if len(lost) == 0:
+    y = np.asarray(y)
+    sizes, left = _count(y), _count(y[kept])
+    n_lost = sum(size > 2 and left.get(label, 0) < 2 for label, size in sizes.items())
+    if n_lost == 0:
         return None
-    few = ", ".join(f"{classes[i]!r} ({left[i]} of {sizes[i]})" for i in lost[:5])
+    remedy = "" if balance else "balance=True, which keeps the same share of every class, or "
     return (
-        f"{len(lost)} of {len(classes)} classes keep one row or none of the {len(kept)} rows kept: {few}. A classifier can't "
-        "learn such a class. Use balance=True, which keeps the same share of every class, or a larger k."
+        f"{n_lost} of {len(sizes)} classes have one row or none among the {len(kept)} rows kept. A classifier can't learn such a "
+        f"class. Use {remedy}a larger k."
     )
+
+
+def _count(y):
+    """Return how many rows each class has."""
+    if y.dtype.kind == "O":  # labels may have no order
+        return Counter(y.tolist())
+    return dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
 
 
 def _weak_net(scores):

@@ -21,6 +21,8 @@ from skprune._selection import RULES, SHARES, apply_rule, count_kept
 
 # Ridge regressions are fitted to this many rows and numbers at most, and to no fewer rows of a larger X.
 _MAX_ROWS, _MAX_NUMBERS, _MIN_ROWS = 20_000, 2**24, 1000
+# Of fewer rows the parts of a split say nothing.
+_FEWEST_ROWS = 30
 # Principal components are those of this many rows at most.
 _MAX_PCA = 5000
 # Other rows are predicted so many numbers at a time.
@@ -80,7 +82,7 @@ def consult(scores, X, y, *, same_features=False):
         Unchanged where `X` is no array of finite numbers, or the regressions know too little.
     """
     X = _as_numbers(X)
-    if X is None or np.isnan(scores.margins).any():
+    if X is None or 0 in X.shape or len(y) < _FEWEST_ROWS or np.isnan(scores.margins).any():
         return scores
     rng = np.random.RandomState(0)
     n_columns = int(np.prod(X.shape[1:]))
@@ -129,7 +131,8 @@ def _as_numbers(X):
 
 
 def _floats(X, rows):
-    return np.asarray(take_rows(X, rows)).reshape(len(rows), -1).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, which is looked for
+        return np.asarray(take_rows(X, rows)).reshape(len(rows), -1).astype(np.float32)
 
 
 class _Features:

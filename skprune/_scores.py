@@ -248,7 +248,7 @@ class ForgettingScores:
             Shares the state of these.
         """
         scores = copy.copy(self)
-        scores._held_out = HeldOut(*(part * np.float32(self.n_runs) for part in held_out))
+        scores._held_out = HeldOut(held_out.margins * np.float32(self.n_runs), *(self.n_runs * p for p in held_out[1:]))
         scores._mean_trust = None
         return scores
 
@@ -337,6 +337,8 @@ class ForgettingScores:
         state = {"state": self._state.cpu().numpy()} if self._columns is None else dict(self._columns)
         if self._held_out is not None:
             state |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
+        if self._mean_trust is not None:
+            state["mean_trust"] = np.float64(self._mean_trust)
         with _opened(file, "wb") as stream:
             np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)
 
@@ -361,11 +363,12 @@ class ForgettingScores:
         try:
             with _opened(file, "rb") as stream:
                 arrays = _read_arrays(stream)
-            held_out = _pop_held_out(arrays)
+            held_out, mean_trust = _pop_held_out(arrays), arrays.pop("mean_trust", None)
             scores = cls._from_arrays(arrays)
             if held_out is not None and held_out.margins.shape != (len(scores),):
                 raise ValueError(f"it has {held_out.margins.shape} held-out margins for {len(scores)} rows")
             scores._held_out = held_out
+            scores._mean_trust = None if mean_trust is None else float(mean_trust)
             return scores
         except UNREADABLE as error:
             raise ValueError(

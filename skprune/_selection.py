@@ -111,7 +111,7 @@ def select_rows(
         kept = np.sort(np.concatenate(list(_choose_by_class(choose, scores, n_keep, y, rng, strategy))))
     else:
         kept = np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
-    warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel=2)
+    warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel=2)
     return kept
 
 

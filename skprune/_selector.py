@@ -367,7 +367,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
                 "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
             )
-        return consult(copy.deepcopy(scores), X, y)
+        scores = copy.deepcopy(scores)
+        return consult(scores, X, y) if scores.ratings is None else scores
 
     def _train(self, X, y, seeds):
         start = time.perf_counter()
