@@ -3,8 +3,9 @@
 Every data set is scored by the built-in net with clean training labels, with a fifth of them redrawn among the
 other classes, and with a fifth of them changed to the most similar class; test labels are the true ones. The way that
 ``coverage`` selects was chosen on the first group of data sets, and on other tables; the second group only reports. With
-every seed, training rows are drawn, labels redrawn and nets started anew. Features of tables are standardised; those of pictures and embeddings are centred and divided by one number for
-all, so that pixels keep their proportions; TF-IDF stays as it is. Random rows are drawn five times.
+every seed, training rows are drawn, labels redrawn and nets started anew. Random rows are drawn five times. Features of
+tables are standardised; those of pictures and embeddings are centred and divided by one number for all, so that pixels
+keep their proportions; TF-IDF stays as it is.
 
 Final classifiers are trained on what is kept: a net with one hidden layer of 128 units, which has the same number of
 updates whatever is kept, that of ten epochs over all rows or 500, so that few rows are not also a short training;

@@ -260,7 +260,7 @@ def pruning_curve(
     >>> from skprune import ForgettingSelector, make_pipeline, pruning_curve
     >>> X, y = load_iris(return_X_y=True)
     >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
-    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
+    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3, within=0.04)
     >>> curve.scores.shape
     (2, 2, 3)
     >>> curve.fewest_rows.k
@@ -278,8 +278,7 @@ def pruning_curve(
         selector = estimator.get_params()[name]
         if selector.random_state is None:  # every fit would train anew
             estimator.set_params(**{f"{name}__random_state": np.random.randint(2**31)})
-        memory = selector.memory
-        if memory is None or is_off(memory):
+        if selector.memory is None or is_off(selector.memory):
             estimator.set_params(**{f"{name}__memory": folder})
         outcomes = []
         for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
@@ -335,9 +334,7 @@ def _warn_once(candidates, outcomes):
     if len(failures) == n_fits:
         raise ValueError(f"All {n_fits} fits failed. The first one:\n{failures[0]}")
     if failures:
-        message = (
-            f"{len(failures)} of {n_fits} fits failed, so their scores are nan: {where}. The first:\n{failures[0]}"
-        )
+        message = f"{len(failures)} of {n_fits} fits failed, their scores are nan: {where}. The first:\n{failures[0]}"
         warnings.warn(message, FitFailedWarning, stacklevel=3)
     where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
     if warned:

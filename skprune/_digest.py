@@ -22,8 +22,10 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Members that Python, copying and pickling make, and the numbers of lines.
 _MADE = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
-# What finds code by a name that is known only when it runs.
+# What finds code or settings by a name that is known only when it runs: functions, modules of such, and attributes.
 _DYNAMIC = {"eval", "exec", "globals", "__import__"}
+_DYNAMIC_MODULES = {"builtins", "gc", "importlib", "inspect", "sys"}
+_DYNAMIC_ATTRIBUTES = {"__globals__", "environ", "f_globals", "getenv", "import_module"}
 
 
 def digest(obj):
@@ -41,18 +43,27 @@ def digest(obj):
     digest : str or None
         The same in every process.
     """
-    hasher = _Hasher("md5", coerce_mmap=True)
     try:
-        hasher.dump((_OURS, sys.version, torch.get_default_dtype(), _versions(), obj))
-        for code in hasher.code:  # grows, since code uses other code
-            hasher.dump(_contents(code))
-        return hasher.hash(None)
+        return _digest(obj)
     except Exception:  # whatever objects raise that were not made to be pickled
         return None
 
 
+def _digest(obj):
+    hasher = _Hasher("md5", coerce_mmap=True)
+    hasher.dump((_OURS, sys.version, _versions(), _settings(), obj))
+    for code in hasher.code:  # grows, since code uses other code
+        hasher.dump(_contents(code))
+    return hasher.hash(None)
+
+
 def _versions():
     return [str(sys.modules[name].__version__) for name in (__package__, "torch", "skorch", "numpy", "sklearn")]
+
+
+def _settings():
+    deterministic, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
+    return torch.get_default_dtype(), torch.get_default_device(), deterministic, precision
 
 
 class _Hasher(NumpyHasher):
@@ -90,15 +101,14 @@ class _Hasher(NumpyHasher):
         """Return what makes an object of a type that pickle knows too little of, None for any other."""
         if type(obj) is list:
             return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
-        if isinstance(obj, (set, frozenset)):
-            return sorted(_known(digest(item)) for item in obj)
+        if type(obj) in (set, frozenset):
+            return sorted(map(_digest, obj))
         if isinstance(obj, torch.Tensor):
             storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
             layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)
             return (layout, obj.requires_grad, vars(obj), as_bytes(obj))
         if isinstance(obj, NeuralNet):
-            modules = {name: value for name, value in vars(obj).items() if isinstance(value, torch.nn.Module)}
-            return (net_params(obj), modules)
+            return (net_params(obj), net_modules(obj))
         if isinstance(obj, CodeType):
             names = (obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_cellvars)
             counts = (obj.co_argcount, obj.co_posonlyargcount, obj.co_kwonlyargcount, obj.co_flags)
@@ -139,10 +149,9 @@ def net_params(net):
     return params
 
 
-def _known(digested):
-    if digested is None:
-        raise pickle.PicklingError("one of a set is not known")
-    return digested
+def net_modules(net):
+    """Return the modules of an initialized net by name, its criterion included."""
+    return {name: value for name, value in vars(net).items() if isinstance(value, torch.nn.Module)}
 
 
 def _home(obj):
@@ -193,17 +202,24 @@ def _enclosed(cell):
 
 
 def _used(code, namespace):
-    """Return the globals and modules that code uses, and code inside it."""
-    used = []
+    """Return the globals that code uses, and code inside it, and what it uses of modules, which may have been replaced."""
+    used: list = []
     instructions = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
     for position, one in enumerate(instructions):
         if one.opname == "IMPORT_NAME" and (instructions[position - 2].argval or not _version(one.argval)):
             raise pickle.PicklingError(f"{code.co_name} imports {one.argval}, which is not installed")
         is_global = one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-        if one.argval == "import_module" or (is_global and one.argval in _DYNAMIC):
-            raise pickle.PicklingError(f"{code.co_name} finds code by its name, with {one.argval}")
+        value = namespace.get(one.argval) if is_global else None
+        is_dynamic = isinstance(value, ModuleType) and value.__name__ in _DYNAMIC_MODULES
+        if one.argval in _DYNAMIC_ATTRIBUTES or (is_global and one.argval in _DYNAMIC) or is_dynamic:
+            raise pickle.PicklingError(f"{code.co_name} finds code or settings by a name, with {one.argval}")
         if is_global and one.argval in namespace:
-            used.append((one.argval, namespace[one.argval]))
+            used.append((one.argval, value))
+        for attribute in instructions[position + 1 :] if isinstance(value, ModuleType) else ():
+            if attribute.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(value, ModuleType):
+                break
+            value = getattr(value, attribute.argval, None)
+        used += [value] if isinstance(value, (FunctionType, type)) else []
     for constant in code.co_consts:
         used += _used(constant, namespace) if isinstance(constant, CodeType) else []
     return used

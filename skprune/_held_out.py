@@ -207,13 +207,13 @@ def _best_ridge(F, y, n_classes):
     F, targets, mean, target_mean = _centred(F, y, n_classes)
     values, vectors = np.linalg.eigh((F.T @ F).astype(np.float64))
     rotated = F @ vectors.astype(np.float32)
-    products, best = rotated.T @ targets, None
+    products, best = rotated.T @ targets, (np.inf, _Ridge(mean, target_mean, mean), targets)
     for penalty in _PENALTIES:
         inverse = (1 / (values.clip(0) + max(penalty * values.mean(), 1e-9))).astype(np.float32)
         leverage = np.square(rotated) @ inverse + 1 / len(F)
         residuals = (targets - rotated @ (inverse[:, None] * products)) / (1 - leverage.clip(0, 0.999))[:, None]
         error = np.square(residuals).mean()
-        if best is None or error < best[0]:
+        if error < best[0]:
             weights = vectors.astype(np.float32) @ (inverse[:, None] * products)
             best = error, _Ridge(mean, target_mean, weights), targets + target_mean - residuals
     return best[1:]

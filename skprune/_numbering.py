@@ -7,16 +7,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate, default_convert
 
 
-def whole_dataset(dataset):
-    """Return the dataset that a `Subset` of it, or a `Subset` of that, is taken from."""
-    return whole_dataset(dataset.dataset) if type(dataset) is Subset else dataset
+def whole_dataset(dataset, passed=None):
+    """Return the dataset that a `Subset`, or a `Subset` of that, is taken from, but no further than the one `passed`."""
+    is_part = type(dataset) is Subset and dataset is not passed
+    return whole_dataset(dataset.dataset, passed) if is_part else dataset
 
 
-def row_numbers_of(dataset):
+def row_numbers_of(dataset, passed=None):
     """Return the row numbers of a dataset: those of a `Subset` in its whole, else from 0."""
-    if type(dataset) is not Subset:
+    if type(dataset) is not Subset or dataset is passed:
         return np.arange(len(dataset))
-    return row_numbers_of(dataset.dataset)[dataset.indices]
+    return row_numbers_of(dataset.dataset, passed)[dataset.indices]
 
 
 class DrawnRows:
@@ -26,18 +27,18 @@ class DrawnRows:
     an epoch targets must have both risen and fallen within batches, so that a change of order would have been seen.
     """
 
-    def __init__(self, dataset, y=None):
+    def __init__(self, dataset, y=None, passed=None):
         if not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
                 "Use a map-style torch Dataset."
             )
-        self.row_numbers = row_numbers_of(dataset)
-        y = y if getattr(whole_dataset(dataset), "y", None) is None else whole_dataset(dataset).y
-        self.y = y
+        self.row_numbers = row_numbers_of(dataset, passed)
+        own_y = getattr(whole_dataset(dataset, passed), "y", None)
+        self.y = y if own_y is None else own_y
         self.batches_as_drawn = True
         self.by = "iterator"
-        self.drawn = deque()
+        self.drawn: deque = deque()
         self.n_compared = 0
         self.rise = self.fall = False
 

@@ -1,17 +1,14 @@
 """The skorch callback that ties a net's predictions to row numbers."""
 
-from collections.abc import Mapping
 from functools import partial
 from operator import length_hint
 
-import joblib
 import numpy as np
 import torch
-from scipy import sparse
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset, Subset
 
-from skprune._checks import checkable
+from skprune._digest import digest
 from skprune._numbering import DrawnRows, follow, row_numbers_of, whole_dataset
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores
@@ -96,6 +93,7 @@ class ForgettingRecorder(Callback):
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
         self.y_ = y
+        self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as it has them
         fingerprint = _fingerprint(X, y)
         if getattr(self, "fingerprint_", fingerprint) != fingerprint:
             raise ValueError(
@@ -113,7 +111,7 @@ class ForgettingRecorder(Callback):
             return get_iterator(dataset, training=False)
         _restore(net, before)
         # With "epoch" too, since it takes whole batches of a dataset that has them.
-        self.drawn_ = DrawnRows(dataset, self.y_)
+        self.drawn_ = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(
             partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
         )
@@ -126,7 +124,7 @@ class ForgettingRecorder(Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if not hasattr(self, "scores_"):
-            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train)), device=_device(net))
+            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train, self.passed_)), device=_device(net))
         self.error_ = torch.zeros((), device=_device(net))
         self.drawn_.drawn.clear()
 
@@ -162,28 +160,28 @@ class ForgettingRecorder(Callback):
         replaced = vars(net).get("get_iterator")
         if isinstance(replaced, partial) and replaced.func == self._get_iterator:
             _restore(net, replaced.args[2])
-        self.drawn_ = self.rows_ = self.y_ = None
+        self.drawn_ = self.rows_ = self.y_ = self.passed_ = None
         self.buffer_ = []
         self.buffered_ = 0
 
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
-        rows = row_numbers_of(dataset)
+        rows = row_numbers_of(dataset, self.passed_)
         shown = self.scores_.presented(slice(None) if len(rows) == len(self.scores_) else rows)
         return rows[torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()]
 
     def _evaluate(self, net, dataset_train, rows):
-        dataset = Subset(whole_dataset(dataset_train), rows)
-        drawn = DrawnRows(dataset, self.y_)
+        dataset = Subset(whole_dataset(dataset_train, self.passed_), rows)
+        drawn = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         if (
             not drawn.batches_as_drawn
         ):  # others among them, in any order, show whether code of the user's changes the order
-            others = row_numbers_of(dataset_train)
+            others = row_numbers_of(dataset_train, self.passed_)
             rng = np.random.default_rng(0)
             rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
             dataset = Subset(dataset.dataset, rng.permutation(rows))
-            drawn = DrawnRows(dataset, self.y_)
+            drawn = DrawnRows(dataset, self.y_, self.passed_)
             iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         for batch in iterator:
             y_pred, y_true = _first(net.evaluation_step(batch, training=False)), torch.as_tensor(batch[1])
@@ -235,19 +233,9 @@ def _restore(net, get_iterator):
 def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
     if isinstance(X, Dataset) or is_table(X):  # what they give may be random
-        return length_hint(X), joblib.hash(_hashable(y))
+        return length_hint(X), digest(y)
     some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
-    return count_rows(X), joblib.hash((_hashable(y), _hashable(take_rows(X, some))))
-
-
-def _hashable(data):
-    if isinstance(data, Mapping) and not sparse.issparse(data):
-        return {key: _hashable(values) for key, values in data.items()}
-    if isinstance(data, list):
-        return [_hashable(value) for value in data]
-    return (
-        np.asarray(checkable(data)) if isinstance(data, (torch.Tensor, np.ndarray)) else data
-    )  # joblib knows these best
+    return count_rows(X), digest((y, take_rows(X, some)))
 
 
 def _evaluation_of(net, n_rows):

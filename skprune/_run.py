@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from skorch.history import History
 
-from skprune._digest import as_bytes
+from skprune._digest import as_bytes, net_modules
 from skprune._scores import ForgettingScores
 
 
@@ -28,7 +28,7 @@ def write_run(scores, n_epochs, net, params):
     scores.save(stream)
     arrays = {"scores": np.frombuffer(stream.getvalue(), np.uint8)}
     try:
-        for part, module in _modules(net).items():
+        for part, module in net_modules(net).items():
             for name, value in module.state_dict(keep_vars=True).items():
                 arrays[str(len(run["weights"]))] = as_bytes(value)
                 run["weights"].append([part, name, str(value.dtype), value.shape, value.requires_grad])
@@ -53,19 +53,15 @@ def read_run(entry):
 def load_run(run, net):
     """Give an initialized net the weights and the history of a run."""
     if hasattr(net, "accelerator"):  # skorch takes off what accelerate puts around modules when a training ends
-        for part, module in _modules(net).items():
+        for part, module in net_modules(net).items():
             setattr(net, part, net.accelerator.unwrap_model(module))
-    states: dict = {part: {} for part in _modules(net)}
+    states: dict = {part: {} for part in net_modules(net)}
     trains = {}
     for number, (part, name, dtype, shape, requires_grad) in enumerate(run["weights"]):
         tensor = torch.from_numpy(run["arrays"][str(number)]).view(getattr(torch, dtype.removeprefix("torch.")))
         states[part][name], trains[part, name] = tensor.reshape(shape), requires_grad
-    for part, module in _modules(net).items():
+    for part, module in net_modules(net).items():
         module.load_state_dict(states[part])
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trains[part, name])  # a callback may have frozen some
     net.history = History(run["history"])
-
-
-def _modules(net):
-    return {name: value for name, value in vars(net).items() if isinstance(value, torch.nn.Module)}

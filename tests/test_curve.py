@@ -73,13 +73,14 @@ def test_curve_is_what_cross_validation_gives(pipe, data):
     np.testing.assert_allclose(curve.full_scores, full)
 
 
-@pytest.mark.parametrize("random_state", [None, 0, np.random.RandomState(0)], ids=["none", "int", "instance"])
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(
+    ("random_state", "n_jobs"), [(None, None), (None, 2), (0, None), (np.random.RandomState(0), None)]
+)
 def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
     pipe.set_params(prune__random_state=random_state)
     before = repr(pipe)
-    pruning_curve(pipe, *data, k=[0.3, 0.6], cv=KFold(3, shuffle=True), n_jobs=n_jobs)
-    assert n_trainings(folder) == 3
+    pruning_curve(pipe, *data, k=[0.3, 0.6], strategies=["random"], cv=KFold(2, shuffle=True), n_jobs=n_jobs)
+    assert n_trainings(folder) == 2
     assert repr(pipe) == before
     assert not hasattr(pipe["clf"], "coef_")
 
@@ -166,7 +167,7 @@ def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, dat
         curve = pruning_curve(quick_curve, *data, k=[0.3, 0.6], strategies=["random", fails], cv=3)
     (warning,) = caught
     assert (
-        "6 of 15 fits failed, so their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
+        "6 of 15 fits failed, their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
         in str(warning.message)
     )
     assert "RuntimeError: no rows today" in str(warning.message)

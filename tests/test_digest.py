@@ -2,8 +2,8 @@
 
 import functools
 import sys
-import threading
 from collections import OrderedDict
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -99,6 +99,16 @@ CHANGES = {
         "NeuralNetClassifier.scale = lambda self: 1",
         "NeuralNetClassifier.scale = lambda self: 2",
     ),
+    "function of an installed module, replaced": (
+        "\ndef activate(self, X):\n    return skorch.utils.scale(X)\n",
+        "skorch.utils.scale = lambda X: X * 0.1",
+        "skorch.utils.scale = lambda X: X * 0.2",
+    ),
+    "method of an installed class that is found in its module, replaced": (
+        "\ndef activate(self, X):\n    return skorch.NeuralNetClassifier.scale(X)\n",
+        "NeuralNetClassifier.scale = lambda X: X * 0.1",
+        "NeuralNetClassifier.scale = lambda X: X * 0.2",
+    ),
     "order of layers": (
         PLAIN,
         "def make(): return net_of(Own, module__layers={'a': 1, 'b': 2})",
@@ -115,6 +125,16 @@ CHANGES = {
         "CHOSEN = {checked(lambda: 2)}",
     ),
     "default dtype": (PLAIN, "torch.set_default_dtype(torch.float32)", "torch.set_default_dtype(torch.float64)"),
+    "deterministic algorithms": (
+        PLAIN,
+        "torch.use_deterministic_algorithms(False)",
+        "torch.use_deterministic_algorithms(True)",
+    ),
+    "precision of products": (
+        PLAIN,
+        "torch.set_float32_matmul_precision('highest')",
+        "torch.set_float32_matmul_precision('high')",
+    ),
     "version of skprune": (PLAIN, "skprune.__version__ = '1'", "skprune.__version__ = '2'"),
     "version of skorch": (PLAIN, "skorch.__version__ = '1'", "skorch.__version__ = '2'"),
     "version of torch": (PLAIN, "torch.__version__ = '2.9.1'", "torch.__version__ = '2.9.2'"),
@@ -145,6 +165,10 @@ UNKNOWN = {
     "names looked up": (PLAIN, *["Own.scale = lambda self, X: globals()['SLOPE']"] * 2),
     "code in a string": (PLAIN, *["class Later:\n    def of(X):\n        return exec('1')\nOwn.later = Later"] * 2),
     "module found by its name": (PLAIN, *["Own.scale = lambda self, X: importlib.import_module('shapes')"] * 2),
+    "module found in sys": (PLAIN, *["import sys\nOwn.scale = lambda self, X: sys.modules['shapes']"] * 2),
+    "code by builtins": (PLAIN, *["import builtins\nOwn.scale = lambda self, X: builtins.eval('X')"] * 2),
+    "globals of a function": (PLAIN, *["Own.scale = lambda self, X: self.scale.__func__.__globals__"] * 2),
+    "environment": (PLAIN, *["import os\nOwn.scale = lambda self, X: os.environ['SLOPE']"] * 2),
     "import in a function": (PLAIN, *["import shapes\ndef scale(X):\n    import shapes\nOwn.scale = scale"] * 2),
     "function in a set that is unknown": (
         "\ndef activate(self, X):\n    return X * len(CHOSEN)\n",
@@ -186,8 +210,11 @@ def namespace(tmp_path, monkeypatch):
     for library in (skprune, skorch, torch):
         monkeypatch.setattr(library, "__version__", str(library.__version__))
     monkeypatch.setattr(skorch.NeuralNetClassifier, "scale", None, raising=False)
+    monkeypatch.setattr(skorch.utils, "scale", None, raising=False)
     yield {"__name__": "__main__"}
     torch.set_default_dtype(torch.float32)
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
     sys.modules.pop("shapes", None)
 
 
@@ -207,6 +234,12 @@ def test_the_table(namespace, case):
         assert (first == changed) == (case in SAME)
 
 
+class Named(set):
+    def __init__(self, items, name):
+        super().__init__(items)
+        self.name = name
+
+
 def shared(apart):
     first = torch.zeros(4)
     return [first[:2], torch.zeros(4)[:2] if apart else first[:2]]
@@ -222,6 +255,7 @@ def shared(apart):
         ("1", 1),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
         (OrderedDict(a=1, b=2), OrderedDict(b=2, a=1)),
+        (Named({1}, "a"), Named({1}, "b")),
         ({1}, frozenset({1})),
         (np.zeros(3), np.zeros(3, np.float32)),
         (np.zeros((2, 3)), np.zeros((3, 2))),
@@ -254,7 +288,7 @@ def test_what_has_no_digest():
         (x for x in []),
         sys.stdout,
         {max, sys.stdout},
-        threading.Event().wait,
+        MethodType(len, sys.stdout),
         torch.zeros(2, 2).to_sparse(),
     ):
         assert digest(unknown) is None

@@ -80,7 +80,10 @@ def make_cells():
     for case, (definitions, before, after) in {**CHANGES, **SAME, **UNKNOWN}.items():
         for change in (before, before, after):
             cells.append(SETUP + definitions + NET + change)
-            cells.append(f"count({case!r})\ntorch.set_default_dtype(torch.float32)\n")
+            cells.append(
+                f"count({case!r})\ntorch.set_default_dtype(torch.float32)\n"
+                "torch.use_deterministic_algorithms(False)\ntorch.set_float32_matmul_precision('highest')\n"
+            )
     return [*cells, END]
 
 

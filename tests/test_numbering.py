@@ -10,7 +10,7 @@ from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, Checkpoint, EpochScoring
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler, default_collate
 
 from skprune import ForgettingRecorder, ForgettingSelector
 
@@ -254,6 +254,19 @@ def test_targets_that_are_nowhere(scripted):
         net.fit(Pairs(X, y), None)
     net.fit(Pairs(X, y), y)
     np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+@pytest.mark.parametrize("train_split", [None, lambda dataset, y=None: (Subset(dataset, range(30)), None)])
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_rows_of_a_subset_are_numbered_as_it_has_them(scripted, record, train_split):
+    X, y, net, events, _ = scripted
+    recorder, chosen = ForgettingRecorder(record), np.arange(49, 9, -1)
+    net.set_params(train_split=train_split, callbacks=[Clock(), recorder])
+    net.fit(Subset(Pairs(X, y), chosen.tolist()), None)
+    assert len(recorder.scores_) == 40
+    n_shown = 40 if train_split is None else 30
+    np.testing.assert_array_equal(recorder.scores_.presentations, 6 * (np.arange(40) < n_shown))
+    np.testing.assert_array_equal(recorder.scores_.events[:n_shown], events[chosen][:n_shown])
 
 
 def as_tensors(X):

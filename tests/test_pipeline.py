@@ -318,9 +318,8 @@ def test_given_scores_in_cross_validation(data):
     assert search.best_estimator_[0].forgetting_scores_.tolist() == scores.tolist()
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
-def test_grid_search(pipe, data, n_jobs):
-    search = GridSearchCV(pipe, {"prune__k": [0.9, 0.5, 40], "prune__estimator__lr": [0.1]}, cv=3, n_jobs=n_jobs)
+def test_grid_search(pipe, data):  # in workers by test_scoring.py
+    search = GridSearchCV(pipe, {"prune__k": [0.9, 0.5, 40], "prune__estimator__lr": [0.1]}, cv=3)
     search.fit(*data)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.score(*data) > 0.5

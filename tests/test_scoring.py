@@ -343,56 +343,6 @@ def test_X_is_never_copied_as_a_whole(tmp_path, estimator, form):
     assert peak < X.nbytes / 4
 
 
-SCRIPT = """
-import sys
-import numpy as np, torch, joblib
-from pathlib import Path
-from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from skprune import ForgettingSelector, make_pipeline
-
-SLOPE = {slope}
-
-class Base(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(6, 3)
-
-class Own(Base):
-    def __init__(self):
-        super().__init__()
-        self.slope = {slope}
-
-    def forward(self, X):
-        return torch.nn.functional.leaky_relu(self.linear(X), self.slope)
-
-class Count(Callback):
-    def on_train_begin(self, net, **kwargs):
-        (Path(sys.argv[1]) / str(np.random.default_rng().integers(2**62))).touch()
-
-if __name__ == "__main__":
-    X = np.random.default_rng(0).normal(size=(60, 6))
-    y = np.arange(60) % 3
-    counter = Count()
-    net = NeuralNetClassifier(Own, criterion=torch.nn.CrossEntropyLoss, max_epochs=2, verbose=0, callbacks=[counter],
-                              iterator_train__collate_fn=lambda samples: torch.utils.data.default_collate(samples))
-    pipe = make_pipeline(ForgettingSelector(net, memory=sys.argv[2], random_state=0), LogisticRegression())
-    search = GridSearchCV(pipe, {{"forgettingselector__k": [0.5, 0.7, 0.9]}}, cv=2, n_jobs=2, error_score="raise")
-    search.fit(X, y).predict(X)
-"""
-
-
-def test_nets_of_a_script_are_found_again_until_their_code_changes(folder, tmp_path):
-    for slope, n_expected in ((0.1, 3), (0.1, 3), (0.2, 6)):
-        script = tmp_path / "script.py"
-        script.write_text(SCRIPT.format(slope=slope))
-        command = [sys.executable, str(script), str(folder), str(tmp_path / "memory")]
-        subprocess.run(command, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-        assert n_trainings(folder) == n_expected
-
-
 @pytest.mark.parametrize("record", ["batch", "epoch"])
 def test_rows_that_both_iterators_drop_are_presented(data, record):
     net = make_net(iterator_train__drop_last=True, iterator_valid__drop_last=True, batch_size=50)
