@@ -184,6 +184,8 @@ class _Watched(_Instead, Dataset):
 
 
 class _WatchedLabels(np.ndarray):
+    rows: DrawnRows
+
     def __array_finalize__(self, other):
         self.rows = getattr(other, "rows", None)
 

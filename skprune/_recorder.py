@@ -95,10 +95,11 @@ class ForgettingRecorder(Callback):
         self.y_ = y
         self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as it has them
         fingerprint = _fingerprint(X, y)
-        if getattr(self, "fingerprint_", fingerprint) != fingerprint:
+        before = getattr(self, "fingerprint_", fingerprint)
+        if before != fingerprint:
             raise ValueError(
                 f"The net is trained further, by partial_fit or warm_start, on {fingerprint[0]} rows and was trained on other "
-                f"rows, {self.fingerprint_[0]}, before, to which the scores belong. Pass the same X and y in the same order, or "
+                f"rows, {before[0]}, before, to which the scores belong. Pass the same X and y in the same order, or "
                 "call net.initialize() to begin anew."
             )
         self.fingerprint_ = fingerprint
@@ -160,7 +161,8 @@ class ForgettingRecorder(Callback):
         replaced = vars(net).get("get_iterator")
         if isinstance(replaced, partial) and replaced.func == self._get_iterator:
             _restore(net, replaced.args[2])
-        self.drawn_ = self.rows_ = self.y_ = self.passed_ = None
+        for name in ("drawn_", "rows_", "y_", "passed_"):
+            setattr(self, name, None)
         self.buffer_ = []
         self.buffered_ = 0
 
@@ -174,13 +176,12 @@ class ForgettingRecorder(Callback):
         dataset = Subset(whole_dataset(dataset_train, self.passed_), rows)
         drawn = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
-        if (
-            not drawn.batches_as_drawn
-        ):  # others among them, in any order, show whether code of the user's changes the order
+        if not drawn.batches_as_drawn:
+            # Others among them, in any order, show whether the user's code changes the order.
             others = row_numbers_of(dataset_train, self.passed_)
             rng = np.random.default_rng(0)
             rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
-            dataset = Subset(dataset.dataset, rng.permutation(rows))
+            dataset = Subset(dataset.dataset, rng.permutation(rows).tolist())
             drawn = DrawnRows(dataset, self.y_, self.passed_)
             iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         for batch in iterator:
