@@ -219,8 +219,8 @@ def describe(results, args):
     yield "with all rows and with random ones, and the points by which each strategy is better than random rows of the"
     yield f"same number, {N_RANDOM} draws of them; mean and standard error of {len(args.seeds)} seeds. A fifth of the training"
     yield "labels are redrawn, or swapped for the most similar class, or all are clean. In bold: worse than random rows by"
-    yield f"more than {TOLERANCE} points beyond twice the standard error. With every seed other rows are drawn for training, other labels"
-    yield "change, and nets start anew.\n"
+    yield f"more than {TOLERANCE} points beyond twice the standard error. With every seed other rows are drawn for training,"
+    yield "other labels change, and nets start anew.\n"
     limit = "all" if args.full else f"at most {QUICK_ROWS if args.quick else ROWS['mnist']}"
     yield f"Training rows: {limit}, of Reuters all; at most {MAX_TEST_ROWS} test rows.\n"
     if args.docs:

@@ -1,6 +1,7 @@
 """The rows of a net's batches, by the order in which its iterator draws them."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import torch
@@ -184,7 +185,7 @@ class _Watched(_Instead, Dataset):
 
 
 class _WatchedLabels(np.ndarray):
-    rows: DrawnRows
+    rows: Any
 
     def __array_finalize__(self, other):
         self.rows = getattr(other, "rows", None)
