@@ -13,6 +13,7 @@ from collections import namedtuple
 from functools import partial
 from importlib.util import find_spec
 
+import joblib
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
@@ -29,6 +30,7 @@ from skprune import ForgettingSelector
 from skprune._default_net import StandardisedMLP, make_default_net
 
 Problem = namedtuple("Problem", "name module batch_size n_epochs X y device")
+KEEP_NONE = joblib.Memory(None)  # every fit trains
 
 
 def main():
@@ -70,10 +72,12 @@ def compare_nets(X, y, arguments):
 
 
 def compare_default_net(X, y, arguments):
-    problem = Problem("built-in net", None, 64, 10, X, y, arguments.device)
+    net = make_default_net(X, 10)
+    problem = Problem("built-in net", None, net.batch_size, net.max_epochs, X, y, arguments.device)
     candidates = {"the same net in a raw loop": _raw_default, "ForgettingSelector()": _default}
     column = _take_turns(candidates, problem, arguments.repeats)
-    yield from table(("the net that is used when none is given, ten epochs", "batch 64"), column.items())
+    head = f"the net that is used when none is given, {net.max_epochs} epochs, held-out margins and ratings included"
+    yield from table((head, f"batch {net.batch_size}"), column.items())
 
 
 def compare_jobs(X, y, arguments):
@@ -206,7 +210,8 @@ def _skorch_and_pass(problem):
 
 
 def _select(problem, record, **params):
-    ForgettingSelector(_net(problem), record=record, random_state=0, **params).fit(problem.X, problem.y)
+    selector = ForgettingSelector(_net(problem), record=record, memory=KEEP_NONE, random_state=0, **params)
+    selector.fit(problem.X, problem.y)
 
 
 def _one_job(problem):
@@ -220,15 +225,15 @@ def _two_jobs(problem):
 def _default(problem):
     """Fit what a user gets who names no net; elsewhere than on the CPU the same net has to be given."""
     net = None if problem.device == "cpu" else make_default_net(problem.X, 10).set_params(device=problem.device)
-    ForgettingSelector(net, random_state=0).fit(problem.X, problem.y)
+    ForgettingSelector(net, memory=KEEP_NONE, random_state=0).fit(problem.X, problem.y)
 
 
 def _raw_default(problem):
-    net = make_default_net(problem.X[:2], 10)  # for its numbers
+    net = make_default_net(problem.X, 10)  # for its numbers
     scale, mean = torch.std_mean(torch.from_numpy(problem.X), 0, correction=0)
-    module = StandardisedMLP(mean, scale.where(scale > 0, 1), 10)
-    adam = partial(torch.optim.Adam, lr=net.lr)
-    assert (net.max_epochs, net.module, net.optimizer) == (problem.n_epochs, StandardisedMLP, torch.optim.Adam)
+    module = StandardisedMLP(mean, scale.where(scale > 0, 1), 10, net.module__n_hidden)
+    adam = partial(torch.optim.Adam, lr=net.lr, fused=True)
+    problem = problem._replace(batch_size=net.batch_size, n_epochs=net.max_epochs)
     _raw(problem, module, lambda module: adam(module.parameters()))
 
 

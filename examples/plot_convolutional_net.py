@@ -57,7 +57,7 @@ net = NeuralNetClassifier(
 # The selector trains a clone of it, and keeps a third of the pictures, as many of each digit as its share.
 from skprune import ForgettingSelector
 
-selector = ForgettingSelector(net, k=1 / 3, strategy="coverage", balance=True, random_state=0, verbose=1)
+selector = ForgettingSelector(net, k=1 / 3, balance=True, random_state=0, verbose=1)
 X_kept, y_kept = selector.fit_resample(X, y)
 print(X_kept.shape, np.bincount(y_kept))
 

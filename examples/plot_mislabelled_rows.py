@@ -2,8 +2,8 @@
 Finding mislabelled rows
 ========================
 
-A net that is learning disagrees with a wrong label long before it can be made to believe it. Rows whose mean margin is
-below 0, *suspects*, are hence the place to look for mistakes, and never-learned rows most of all.
+A net disagrees with a wrong label for many epochs before it learns it, if it learns it at all. Models that have not seen
+the row disagree with it as well. ``suspects_`` marks the rows where both disagree with the label strongly.
 """
 
 # %%
@@ -21,7 +21,7 @@ y = np.where(is_wrong, (y_true + rng.integers(1, 10, len(y_true))) % 10, y_true)
 from skprune import ForgettingSelector
 
 selector = ForgettingSelector(n_runs=3, random_state=0, verbose=1).fit(X, y)
-suspect = selector.margins_ < 0
+suspect = selector.suspects_
 print(f"{is_wrong.sum()} labels are wrong, {suspect.sum()} rows are suspects")
 print(f"of the suspects {is_wrong[suspect].mean():.0%} are wrong")
 print(f"of the wrong labels {suspect[is_wrong].mean():.0%} are suspects")
@@ -45,7 +45,7 @@ for ax, row in zip(axes.flat, worst, strict=True):
     ax.axis("off")
 
 # %%
-# To train without them no list is needed: ``strategy="coverage"`` drops suspects first. Test labels are the true ones.
+# The default strategy drops suspects first, so training without them needs no list. Test labels are the true ones.
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -53,6 +53,6 @@ from skprune import make_pipeline
 
 X_train, X_test, y_train, _, _, y_test = train_test_split(X, y, y_true, random_state=0)
 nearest = KNeighborsClassifier(1)
-pruned = make_pipeline(ForgettingSelector(k=0.8, strategy="coverage", random_state=0), nearest)
+pruned = make_pipeline(ForgettingSelector(k=0.8, random_state=0), nearest)
 for name, classifier in (("all rows", nearest), ("80% of them", pruned)):
     print(f"nearest neighbour, {name}: {classifier.fit(X_train, y_train).score(X_test, y_test):.1%}")

@@ -316,7 +316,7 @@ class ForgettingDisplay:
         self.points_ = self.ax_.scatter(x[~never], y[~never], **(style | {"color": "C0", "label": "learned"} | kwargs))
         label = "never learned" if never.any() else None
         self.never_learned_points_ = self.ax_.scatter(x[never], y[never], **style, color="C3", label=label)
-        self.ax_.axhline(0, color="black", linestyle="--", linewidth=1, label="suspects are below")
+        self.ax_.axhline(0, color="black", linestyle="--", linewidth=1, label="the net disagrees below")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.set(xlabel="Forgetting events", ylabel="Mean margin", ylim=(-1.05, 1.05))
         self.ax_.legend(loc="upper right")  # where few rows are: often forgotten, yet predicted surely

@@ -1,4 +1,4 @@
-"""Warnings of what is kept that will probably do harm."""
+"""Warnings about kept rows that will probably do harm."""
 
 import warnings
 from collections import Counter
@@ -8,6 +8,8 @@ import numpy as np
 # More suspects among what is kept than this, and than this many times their share of all rows, are warned of. Set by
 # `python -m benchmarks.quality`, whose report tells what was warned of and how it went.
 _MAX_SUSPECTS, _MAX_GROWTH = 0.2, 1.2
+# How far the accuracy of the scoring net on its own training rows may lie below that of simple models on held-out rows.
+_MAX_SHORTFALL = 0.1
 
 
 class PruningWarning(UserWarning):
@@ -28,8 +30,8 @@ class PruningWarning(UserWarning):
     """
 
 
-def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
-    """Warn if the scores tell rows not apart, or if what they chose is in large part suspect.
+def warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel):
+    """Warn if the scores say little, if what they chose is in large part suspect, or if a class is lost.
 
     Parameters
     ----------
@@ -37,24 +39,60 @@ def warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel):
     kept : ndarray of shape (n_keep,), int64
     y : array-like of shape (n_rows,), or None
     strategy : str or callable
-        With ``"random"``, which does not look at scores, nothing can be wrong with them; of a callable it is not
-        known what it looks at.
+        ``"random"`` doesn't read the scores, so they are not warned of; what a callable reads is unknown.
     tie_break : str
+    balance : bool
     stacklevel : int
         As of `warnings.warn`, for a direct caller.
     """
-    if strategy == "random" or len(kept) == len(scores):
+    if len(kept) == len(scores):
         return
-    message = _many_suspects(scores.margins, kept)
-    if not callable(strategy):
-        message = _no_information(scores, y, strategy == "coverage" or tie_break == "margin") or message
-    if message:
+    messages = [_lost_classes(y, kept, balance)]
+    if strategy != "random":
+        no_information = None
+        if not callable(strategy):
+            no_information = _no_information(scores, y, strategy == "coverage" or tie_break == "margin")
+        messages.append(no_information or _weak_net(scores) or _many_suspects(scores.suspects, kept))
+    for message in filter(None, messages):
         warnings.warn(message, PruningWarning, stacklevel=stacklevel + 1)
+
+
+def _lost_classes(y, kept, balance):
+    if y is None:
+        return None
+    y = np.asarray(y)
+    sizes, left = _count(y), _count(y[kept])
+    n_lost = sum(size > 2 and left.get(label, 0) < 2 for label, size in sizes.items())
+    if n_lost == 0:
+        return None
+    remedy = "" if balance else "balance=True, which keeps the same share of every class, or "
+    return (
+        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} rows kept. A classifier can't "
+        f"learn such a class. Use {remedy}a larger k."
+    )
+
+
+def _count(y):
+    """Return how many rows each class has."""
+    if y.dtype.kind == "O":  # labels may have no order
+        return Counter(y.tolist())
+    return dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
+
+
+def _weak_net(scores):
+    accuracy = scores.last_accuracy()
+    if not scores.attainable > accuracy + _MAX_SHORTFALL:
+        return None
+    return (
+        f"The scoring net was right on {accuracy:.0%} of the rows that it trained on, but simple models are right on "
+        f"{scores.attainable:.0%} of rows that they have not seen. Its scores say little about the rows. Train it longer, scale "
+        "the features, or pass a net that suits the data better."
+    )
 
 
 def _no_information(scores, y, reads_margins):
     remedy = (
-        "Rows that are chosen by them are as good as drawn at random. Let the scoring net learn more, by more max_epochs, "
+        "Rows chosen by them are no better than random rows. Let the scoring net learn more, by more max_epochs, "
         "another lr or scaled features, or use strategy='random'."
     )
     read = [scores.events, scores.never_learned] + [scores.margins] * reads_margins
@@ -69,7 +107,7 @@ def _no_information(scores, y, reads_margins):
     if accuracy <= largest < 1:
         return (
             f"The scores carry no information: the net that made them was right on {accuracy:.1%} of the rows when it saw them "
-            f"last, and who always names the largest class is right on {largest:.1%}. {remedy}"
+            f"last, and always predicting the largest class is right on {largest:.1%}. {remedy}"
         )
     return None
 
@@ -80,15 +118,14 @@ def _class_sizes(y):
     return Counter(y.tolist()).values()
 
 
-def _many_suspects(margins, kept):
-    share, overall = np.mean(margins[kept] < 0), np.mean(margins < 0)
+def _many_suspects(suspects, kept):
+    share, overall = np.mean(suspects[kept]), np.mean(suspects)
     if share <= max(_MAX_SUSPECTS, _MAX_GROWTH * overall):
         return None
     return (
-        f"{share:.0%} of the {len(kept)} rows kept are suspects, on which the scoring net disagreed with the label on average "
-        f"(mean margin below 0), as it did on {overall:.0%} of all rows. They usually have wrong labels or lie where classes "
-        "overlap, and a classifier trained on many of them usually does worse than on random rows. Use strategy='coverage', "
-        "which keeps suspects last, or search over strategy and k with GridSearchCV."
+        f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong, as are {overall:.0%} of all "
+        "rows. A classifier trained on many of them usually does worse than on random rows. Use strategy='coverage', which keeps "
+        "suspects last, or search over strategy and k with GridSearchCV."
     )
 
 

@@ -1,10 +1,12 @@
 """What is known of each row after training: forgetting events, margins, first learned."""
 
+import copy
 import math
 import os
 import zipfile
 import zlib
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ class ForgettingScores:
 
     A fresh object describes one run, one training of a net: :meth:`update` takes its predictions batch by
     batch. The sum of two objects describes the runs of both. State is 20 bytes a row, however many epochs
-    there are.
+    there are, and 4 more where held-out margins are known.
 
     Parameters
     ----------
@@ -48,11 +50,25 @@ class ForgettingScores:
         Rows that were predicted correctly at no presentation of any run.
     presentations : ndarray of shape (n_rows,), int64
         How often the prediction of a row was looked at. Summed over runs.
+    held_out_margins : ndarray of shape (n_rows,), float64
+        Margins by models that have not seen the row: the mean of two ridge regressions, one linear and one on random
+        Fourier features, clipped to [-1, 1]. :class:`ForgettingSelector` computes them where `X` is an array of
+        numbers. nan where they are unknown.
+    suspects : ndarray of shape (n_rows,), bool
+        Rows whose label is probably wrong. See Notes.
 
     See Also
     --------
     ForgettingRecorder : Fills this object while a skorch net trains.
     select_rows : Chooses the rows to keep by it.
+
+    Notes
+    -----
+    The trust in a label is the mean of its margin and its held-out margin. The margin of the built-in net has the weight
+    ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net which learned the labels by heart
+    counts little. Where held-out margins are unknown, trust is the margin. A row is a suspect if its
+    trust is below ``min(0, -mean trust / 2)``: the models disagree with the label half as strongly as they agree with
+    the average row.
 
     References
     ----------
@@ -83,6 +99,9 @@ class ForgettingScores:
         self._places = None  # of the rows of a batch in it; there once a batch was
         # Set instead of the state when the object describes several runs, or scores made elsewhere.
         self._columns = None
+        # What models say that have not seen the rows, summed over runs; there once a selector has asked them.
+        self._held_out = None
+        self._mean_trust = None  # of the rows that these were taken from
 
     def update(self, rows, correct, margin):
         """Record one batch of presentations.
@@ -182,6 +201,57 @@ class ForgettingScores:
     def never_learned(self):
         return self._column("runs_learned") == 0
 
+    @property
+    def held_out_margins(self):
+        if self._held_out is None:
+            return np.full(len(self), np.nan)
+        return self._held_out.margins.astype(np.float64) / self.n_runs
+
+    @property
+    def trust(self):
+        """Trust in the label of each row, see Notes: ndarray of shape (n_rows,), float64."""
+        if self._held_out is None:
+            return self.margins
+        weight = self._held_out.net_weight / self.n_runs
+        return (weight * self.margins + self.held_out_margins) / (weight + 1)
+
+    @property
+    def mean_trust(self):
+        """Mean trust of all rows, also of those that these scores were taken from: float."""
+        return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust
+
+    @property
+    def suspects(self):
+        return self.trust < min(0.0, -self.mean_trust / 2)
+
+    @property
+    def ratings(self):
+        """Accuracy with what each rule keeps of each share: ndarray of shape (n_shares, n_rules), None if unknown."""
+        return None if self._held_out is None else self._held_out.ratings / self.n_runs
+
+    @property
+    def attainable(self):
+        """Accuracy that simple models reach on rows that they have not seen: float, nan if unknown."""
+        return np.nan if self._held_out is None else self._held_out.attainable / self.n_runs
+
+    def with_held_out(self, held_out):
+        """Return the same scores with what models say that have not seen the rows.
+
+        Parameters
+        ----------
+        held_out : HeldOut
+            Of one run.
+
+        Returns
+        -------
+        scores : ForgettingScores
+            Shares the state of these.
+        """
+        scores = copy.copy(self)
+        scores._held_out = HeldOut(held_out.margins * np.float32(self.n_runs), *(self.n_runs * p for p in held_out[1:]))
+        scores._mean_trust = None
+        return scores
+
     def presented(self, rows):
         """Return how often each of `rows` was presented so far, as a tensor on the device of the state.
 
@@ -223,8 +293,13 @@ class ForgettingScores:
         if self._columns is None:
             taken = ForgettingScores(0)
             taken._state = torch.from_numpy(self._state.cpu().numpy()[rows])
-            return self._from_columns({name: taken._column(name) for name in _COLUMNS}, self.n_runs)
-        return self._from_columns({name: column[rows] for name, column in self._columns.items()}, self.n_runs)
+            taken = self._from_columns({name: taken._column(name) for name in _COLUMNS}, self.n_runs)
+        else:
+            taken = self._from_columns({name: column[rows] for name, column in self._columns.items()}, self.n_runs)
+        taken._mean_trust = self.mean_trust
+        if self._held_out is not None:
+            taken._held_out = self._held_out._replace(margins=self._held_out.margins[rows])
+        return taken
 
     def cpu(self):
         """Return the same scores with their state in the memory of the host."""
@@ -240,7 +315,10 @@ class ForgettingScores:
                 f"Only runs over the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
             )
         columns = {name: self._column(name) + other._column(name) for name in _COLUMNS}
-        return self._from_columns(columns, self.n_runs + other.n_runs)
+        total = self._from_columns(columns, self.n_runs + other.n_runs)
+        if self._held_out is not None and other._held_out is not None:
+            total._held_out = HeldOut(*(a + b for a, b in zip(self._held_out, other._held_out, strict=True)))
+        return total
 
     def __len__(self):
         return self.n_rows
@@ -256,7 +334,11 @@ class ForgettingScores:
         file : str, path-like or binary stream
             Written under exactly this name.
         """
-        state = {"state": self._state.cpu().numpy()} if self._columns is None else self._columns
+        state = {"state": self._state.cpu().numpy()} if self._columns is None else dict(self._columns)
+        if self._held_out is not None:
+            state |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
+        if self._mean_trust is not None:
+            state["mean_trust"] = np.float64(self._mean_trust)
         with _opened(file, "wb") as stream:
             np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)
 
@@ -281,7 +363,13 @@ class ForgettingScores:
         try:
             with _opened(file, "rb") as stream:
                 arrays = _read_arrays(stream)
-            return cls._from_arrays(arrays)
+            held_out, mean_trust = _pop_held_out(arrays), arrays.pop("mean_trust", None)
+            scores = cls._from_arrays(arrays)
+            if held_out is not None and held_out.margins.shape != (len(scores),):
+                raise ValueError(f"it has {held_out.margins.shape} held-out margins for {len(scores)} rows")
+            scores._held_out = held_out
+            scores._mean_trust = None if mean_trust is None else float(mean_trust)
+            return scores
         except UNREADABLE as error:
             raise ValueError(
                 f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save; "
@@ -331,6 +419,38 @@ class ForgettingScores:
 
 
 _COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
+
+
+class HeldOut(NamedTuple):
+    """What models say of rows that they have not seen, summed over runs.
+
+    Parameters
+    ----------
+    margins : ndarray of shape (n_rows,), float32
+        Indicator of the true class, regressed, minus the largest other one; in [-1, 1] for one run.
+    ratings : ndarray of shape (n_shares, n_rules), float64
+        Accuracy with the rows that each rule keeps of each share.
+    attainable : float
+        Accuracy of nearest neighbours, or of the regressions if that is higher.
+    net_weight : float
+        How much the margins of the net count beside these, in [0, 1] for one run.
+    """
+
+    margins: np.ndarray
+    ratings: np.ndarray
+    attainable: float
+    net_weight: float
+
+
+def _pop_held_out(arrays):
+    names = [f"held_out_{name}" for name in HeldOut._fields]
+    if not any(name in arrays for name in names):
+        return None
+    margins, ratings, *numbers = (arrays.pop(name) for name in names)
+    expected = margins.dtype == np.float32 and ratings.dtype == np.float64 and ratings.ndim == 2
+    if not expected or any(number.shape != () or number.dtype.kind != "f" for number in numbers):
+        raise ValueError("its held-out arrays have other shapes or dtypes than expected")
+    return HeldOut(margins, ratings, *map(float, numbers))
 
 
 def _opened(file, mode):

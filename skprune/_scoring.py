@@ -19,8 +19,10 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
+from skprune._default_net import is_default
 from skprune._digest import digest, net_params
 from skprune._guard import PruningWarning
+from skprune._held_out import consult
 from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
@@ -189,7 +191,7 @@ def _train(net, X, y, record, seed, epochs_bar):
     changed = {name: value for name, value in after.items() if name not in before or before[name] is not value}
     params = {name: value for name, value in changed.items() if isinstance(value, (bool, int, float, str))}
     _tidy(net)
-    return recorder.scores_.cpu(), recorder.n_epochs_, net, params
+    return consult(recorder.scores_.cpu(), X, y, same_features=is_default(net)), recorder.n_epochs_, net, params
 
 
 def _fit(net, X, y):

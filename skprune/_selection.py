@@ -5,6 +5,7 @@ import numbers
 import warnings
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -21,7 +22,7 @@ def select_rows(
     k,
     *,
     y=None,
-    strategy="most_forgotten",
+    strategy="coverage",
     never_learned="drop",
     tie_break="margin",
     balance=False,
@@ -32,18 +33,19 @@ def select_rows(
     Parameters
     ----------
     scores : ForgettingScores or array-like of shape (n_rows,)
-        An array holds numbers that are larger for rows more often forgotten. Its ties are broken at random,
-        since it says nothing of margins.
+        An array holds numbers that are larger for rows that are forgotten more often. Ties are broken at random, since
+        an array has no margins.
     k : float in (0, 1] or int >= 1
         How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
     y : array-like of shape (n_rows,), default=None
         Class labels, needed if `balance`. Where they are given, scores of a net that is no better than always
         naming the largest class are found out.
-    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
-        others some from every stratum of the margin, hard, middling and easy, after [2]_; it needs margins and
-        reads neither `never_learned` nor `tie_break`. A callable ``(scores: ForgettingScores, n_keep: int,
-        rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+    strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
+        hard rows it keeps depends on what a selector has found with models that have not seen the rows; without that,
+        as for an array, it keeps a fixed mixture. It reads neither `never_learned` nor `tie_break`.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
+        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten at every presentation (`"max"`), as in [1]_.
@@ -71,10 +73,11 @@ def select_rows(
     Warns
     -----
     PruningWarning
-        If `k` is a number larger than that of the rows, which keeps them all; if the scores carry no information,
-        since they are all the same or the net that made them never learned anything; if a large share of the rows
-        kept are suspects, and a larger one than of all rows. Nothing is said of scores where they do not decide:
-        ``strategy="random"``, or all rows kept.
+        If `k` is larger than the number of rows, so that all are kept; if the scores carry no information, because they
+        are all the same or the net that made them never learned anything; if that net is much worse than simple models
+        on rows that they have not seen; if a large share of the rows kept are suspects, and a larger one than of all
+        rows; if at most one row is kept of a class of `y` that has three or more. Scores are not warned of where they do
+        not decide: with ``strategy="random"``, or if all rows are kept.
 
     See Also
     --------
@@ -90,7 +93,7 @@ def select_rows(
     Examples
     --------
     >>> from skprune import select_rows
-    >>> select_rows([0, 3, 1, 2], k=2)
+    >>> select_rows([0, 3, 1, 2], k=2, strategy="most_forgotten")
     array([1, 3])
     >>> select_rows([0, 3, 1, 2], k=0.25, strategy="least_forgotten")
     array([0])
@@ -108,7 +111,7 @@ def select_rows(
         kept = np.sort(np.concatenate(list(_choose_by_class(choose, scores, n_keep, y, rng, strategy))))
     else:
         kept = np.sort(_checked(choose(scores, n_keep, rng), n_keep, len(scores), strategy))
-    warn_of_harm(scores, kept, y, strategy, tie_break, stacklevel=2)
+    warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel=2)
     return kept
 
 
@@ -179,34 +182,91 @@ def _random(scores, n_keep, rng, never_learned, tie_break):
 
 
 def _coverage(scores, n_keep, rng, never_learned, tie_break):
-    margins = scores.margins
-    if np.isnan(margins).any():
+    unknown = np.isnan(scores.margins)
+    if unknown.all():  # nothing but counts is known, as of an array
+        return _spread(-scores.events.astype(np.float64), -np.inf, RULES[0].exponent, n_keep, rng)
+    if unknown.any():
         raise ValueError(
-            f"strategy='coverage' needs the margin of every row; {np.isnan(margins).sum()} of {len(margins)} have none. An "
-            "array of scores says nothing of margins: pass a ForgettingScores, or use strategy='most_forgotten'."
+            f"strategy='coverage' needs the margin of every row; {unknown.sum()} of {len(unknown)} have none. They were never "
+            "presented. Leave them out of X and y, or use strategy='most_forgotten'."
         )
-    trusted, suspects = np.flatnonzero(margins >= 0), np.flatnonzero(margins < 0)
-    if n_keep >= len(trusted):
-        draw = rng.random(len(scores))
-        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-margins, draw], suspects)])
-    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
-    edges = np.linspace(margins[trusted].min(), margins[trusted].max(), n_strata + 1)
-    shuffled = rng.permutation(trusted)
-    strata = np.searchsorted(edges[1:-1], margins[shuffled], side="right").astype(np.uint8)
-    sizes = np.bincount(strata, minlength=n_strata)
-    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
-    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, _budgets(sizes, n_keep), strict=True)])
+    return apply_rule(_best_rule(scores.ratings, n_keep / max(len(scores), 1)), scores, n_keep, rng)
 
 
-# Strata as in coverage-centric selection, of equal width in margin, with more of a small stratum than of a large one.
+class Rule(NamedTuple):
+    """A way to spread the rows kept over suspects and difficulties.
+
+    Parameters
+    ----------
+    threshold : float or None
+        A row is kept last if its trust is below ``-threshold`` times the mean trust; with None no row is.
+    exponent : float
+        Of the other rows, each stratum of trust gets a budget that is this power of its size: 0 is the same for all,
+        so that more hard rows are kept, 1 is as at random.
+    """
+
+    threshold: float | None
+    exponent: float
+
+
+# The first one is used where nothing is known of how they fare; random rows, the last one, need a lead less.
+RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
+SHARES = (0.03, 0.1, 0.2, 0.35, 0.6)
+# Random rows are kept unless another rule is rated higher by more than this.
+_LEAD = 0.002
+
+
+def _best_rule(ratings, share):
+    """Return the rule that is rated best at the share that is nearest to the one wanted, in its logarithm."""
+    if ratings is None:
+        return RULES[0]
+    row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
+    return RULES[int(np.argmax(row[:-1]))] if row[:-1].max() > row[-1] + _LEAD else RULES[-1]
+
+
+# Strata as in coverage-centric selection, of equal width in trust.
 _MAX_STRATA = 50
 _ROWS_A_STRATUM = 10
-_BUDGET_EXPONENT = 0.75
 
 
-def _budgets(sizes, n_keep):
+def apply_rule(rule, scores, n_keep, rng):
+    """Return the numbers of the `n_keep` rows that a rule keeps.
+
+    Parameters
+    ----------
+    rule : Rule
+    scores : ForgettingScores
+    n_keep : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : ndarray of shape (n_keep,), int64
+        In no order.
+    """
+    threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
+    return _spread(scores.trust, threshold, rule.exponent, n_keep, rng)
+
+
+def _spread(trust, threshold, exponent, n_keep, rng):
+    """Return `n_keep` rows from all strata of those whose trust reaches a threshold, and the others after these."""
+    trusted, others = np.flatnonzero(trust >= threshold), np.flatnonzero(trust < threshold)
+    if n_keep >= len(trusted):
+        draw = rng.random(len(trust))
+        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-trust, draw], others)])
+    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
+    edges = np.linspace(trust[trusted].min(), trust[trusted].max(), n_strata + 1)
+    shuffled = rng.permutation(trusted)
+    strata = np.searchsorted(edges[1:-1], trust[shuffled], side="right").astype(np.uint8)
+    sizes = np.bincount(strata, minlength=n_strata)
+    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
+    budgets = _budgets(sizes, n_keep, exponent)
+    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, budgets, strict=True)])
+
+
+def _budgets(sizes, n_keep, exponent):
     """Share `n_keep` rows among strata by a power of their sizes; what a stratum lacks goes to the others."""
-    weights = sizes**_BUDGET_EXPONENT
+    weights = np.where(sizes > 0, sizes.astype(float) ** exponent, 0)
     full = sizes == 0
     while True:
         left = n_keep - sizes[full].sum()

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from skprune._batches import check_columns
 from skprune._checks import check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._held_out import consult, reduce_sparse
 from skprune._rows import count_rows, is_numeric, is_table, take_rows
 from skprune._scores import as_scores
 from skprune._scoring import score_runs
@@ -44,11 +45,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     k : float in (0, 1] or int >= 1, default=0.5
         How much to keep: a float is a share, ``ceil(k * n_samples)`` rows, an int a number of rows. 1 is one
         row, 1.0 all of them.
-    strategy : {"most_forgotten", "least_forgotten", "coverage", "random"} or callable, default="most_forgotten"
-        Which rows are kept first. ``"coverage"`` keeps suspects, rows with a mean margin below 0, last, and of the
-        others some from every stratum of the margin, hard, middling and easy, after [2]_. A callable ``(scores:
-        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different
-        ones.
+    strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
+        hard rows it keeps is chosen in `fit`: ridge regressions are trained on what several rules keep, and tested on
+        rows that they have not seen. This needs `X` as an array of numbers of any rank, a DataFrame of numbers or a
+        sparse matrix. For other containers, such as lists of texts, a fixed mixture is kept.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
+        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
     never_learned : {"drop", "count", "max"}, default="drop"
         Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
         events, which are none (`"count"`), or as forgotten once an epoch (`"max"`), as in [1]_.
@@ -75,8 +78,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         `memory` is.
     verbose : int, default=0
         1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
-        epoch, and the shares of rows that were ever forgotten, never learned, and suspects, whose mean margin is
-        below 0. 2 shows bars for runs and epochs as well.
+        epoch, and the shares of rows that were ever forgotten, never learned, and suspects.
+        2 shows bars for runs and epochs as well.
 
     Attributes
     ----------
@@ -85,6 +88,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     margins_ : ndarray of shape (n_samples,), float64
         Probability of a row's own class minus the largest other one, averaged over presentations and runs, in
         [-1, 1]. Below 0 the net disagrees with the label on average. nan for given scores without margins.
+    suspects_ : ndarray of shape (n_samples,), bool
+        Rows whose label is probably wrong, by a rule that is calibrated on the data; see :class:`ForgettingScores`.
     never_learned_ : ndarray of shape (n_samples,), bool
         Rows that were predicted correctly in no run.
     first_learned_ : ndarray of shape (n_samples,), float64
@@ -134,7 +139,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         estimator=None,
         *,
         k=0.5,
-        strategy="most_forgotten",
+        strategy="coverage",
         never_learned="drop",
         tie_break="margin",
         balance=False,
@@ -199,10 +204,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         random_state = check_random_state(self.random_state)
         selection_seed, *seeds = random_state.randint(2**31, size=1 + self.n_runs)
-        if forgetting_scores is None:
-            scores = self._train(X, codes.astype(np.int64), seeds)
-        else:
-            scores = self._given(forgetting_scores, len(codes))
+        codes = codes.astype(np.int64)
+        given = forgetting_scores is not None
+        scores = self._given(forgetting_scores, X, codes) if given else self._train(X, codes, seeds)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
@@ -306,6 +310,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._scores.margins
 
     @property
+    def suspects_(self):
+        check_is_fitted(self)
+        return self._scores.suspects
+
+    @property
     def never_learned_(self):
         check_is_fitted(self)
         return self._scores.never_learned
@@ -350,18 +359,24 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, skip_check_array=True)
         return X
 
-    def _given(self, forgetting_scores, n_rows):
+    def _given(self, forgetting_scores, X, y):
         scores = as_scores(forgetting_scores)
+        n_rows = len(y)
         if len(scores) != n_rows:
             raise ValueError(
                 f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
                 "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
             )
-        return copy.deepcopy(scores)
+        scores = copy.deepcopy(scores)
+        return consult(scores, X, y) if scores.ratings is None else scores
 
     def _train(self, X, y, seeds):
         start = time.perf_counter()
-        net = make_default_net(X, len(self.classes_)) if self.estimator is None else self.estimator
+        if self.estimator is None:
+            X = reduce_sparse(X) if sparse.issparse(X) else X
+            net = make_default_net(X, len(self.classes_))
+        else:
+            net = self.estimator
         scores, self.estimator_, self.n_epochs_ = score_runs(
             net,
             X,
@@ -395,5 +410,5 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             f"[{type(self).__name__}] {len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
             f"training accuracy {scores.last_accuracy():.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
             f"{scores.never_learned.mean():.1%} never learned, "
-            f"{(scores.margins < 0).mean():.1%} suspects (mean margin below 0)"
+            f"{scores.suspects.mean():.1%} suspects"
         )

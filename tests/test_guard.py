@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from test_scores import record
 
 from skprune import ForgettingScores, ForgettingSelector, PruningWarning, select_rows
+from skprune._scores import HeldOut
 
 SUSPECTS = "rows kept are suspects"
 NO_INFORMATION = "The scores carry no information"
@@ -29,9 +30,9 @@ def noisy():
 
 
 def test_suspects_that_are_kept_are_told_of(noisy):
-    message = r"100% of the 20 rows kept are suspects.* as it did on 40% of all rows.*strategy='coverage'.*GridSearchCV"
+    message = r"100% of the 20 rows kept are suspects.* as are 40% of all rows.*strategy='coverage'.*GridSearchCV"
     with pytest.warns(PruningWarning, match=message) as caught:
-        select_rows(noisy, 0.2)
+        select_rows(noisy, 0.2, strategy="most_forgotten")
     assert caught[0].filename == __file__
 
 
@@ -78,7 +79,7 @@ def test_equal_events_are_told_apart_by_margins():
     scores = record(np.ones((3, 20), dtype=bool), np.tile(np.linspace(0.5, 1, 20), (3, 1)))
     quiet(scores, 0.5)
     with pytest.warns(PruningWarning, match="but for margins, which tie_break='random' leaves unread"):
-        select_rows(scores, 0.5, tie_break="random")
+        select_rows(scores, 0.5, strategy="most_forgotten", tie_break="random")
     quiet(scores, 0.5, tie_break="random", strategy="coverage")
     with pytest.warns(PruningWarning, match=NO_INFORMATION):
         select_rows(record(np.ones((3, 20), dtype=bool), np.full((3, 20), 0.5)), 0.5)
@@ -106,10 +107,10 @@ def test_rows_that_were_not_presented_are_not_wrong():
     for n_right in (16, 11):
         scores.update(shown, np.arange(16) < n_right, np.linspace(0.1, 1, 16))
     assert scores.last_accuracy() == 11 / 16
-    quiet(scores, 0.5, y=y)
+    quiet(scores, 0.5, y=y, strategy="most_forgotten")
     scores.update(shown, np.arange(16) < 10, np.linspace(0.1, 1, 16))
     with pytest.warns(PruningWarning, match=r"right on 62\.5% .* largest class is right on 62\.5%"):
-        select_rows(scores, 0.5, y=y)
+        select_rows(scores, 0.5, y=y, strategy="most_forgotten")
 
 
 def test_labels_that_have_no_order_are_counted():
@@ -150,3 +151,54 @@ def test_clean_digits_are_quiet():
 def test_the_accuracy_is_saved(tmp_path, noisy):
     (noisy + noisy).save(tmp_path / "scores.npz")
     assert ForgettingScores.load(tmp_path / "scores.npz").last_accuracy() == 0.6
+
+
+def keep(rows):
+    """Return a strategy that keeps these rows."""
+    return lambda scores, n_keep, rng: np.array(rows)
+
+
+@pytest.mark.parametrize(("n_kept", "lost"), [(0, True), (1, True), (2, False), (3, False)])
+def test_a_lost_class_is_told_of(n_kept, lost):
+    y = np.repeat(["a", "b", "c"], [20, 3, 2])  # none of c is kept: a class of two rows has none to lose
+    scores = record(np.ones((1, 25), dtype=bool), np.linspace(0.1, 1, 25)[None])
+    rows = [*range(10 - n_kept), *range(20, 20 + n_kept)]
+    if not lost:
+        quiet(scores, 10, y=y, strategy=keep(rows))
+        return
+    message = "1 of 3 classes would have at most one row left among the 10 rows kept.*balance=True.* or a larger k"
+    with pytest.warns(PruningWarning, match=message) as caught:
+        select_rows(scores, 10, y=y, strategy=keep(rows))
+    assert caught[0].filename == __file__
+    quiet(scores, 10, strategy=keep(rows))  # classes are unknown without y
+    quiet(scores, 0.8, y=y, strategy="random", balance=True, random_state=0)
+
+
+def test_a_class_that_is_lost_by_chance_is_told_of():
+    y = np.repeat([0, 1], [97, 3])
+    with pytest.warns(PruningWarning, match="1 of 2 classes would have at most one row left among the 2 rows kept"):
+        select_rows(np.arange(100), 2, y=y, strategy="random", random_state=0)
+
+
+@pytest.mark.parametrize(("attainable", "weak"), [(0.69, False), (0.71, True), (np.nan, False)])
+def test_a_net_that_simple_models_beat(noisy, attainable, weak):
+    assert noisy.last_accuracy() == 0.6
+    held_out = HeldOut(np.linspace(0.1, 0.2, 100, dtype=np.float32), np.zeros((5, 7)), attainable, 1.0)
+    scores = noisy.with_held_out(held_out)
+    for params in ({}, {"strategy": keep(range(20))}):
+        if weak:
+            message = r"net was right on 60% of the rows that it trained on, but simple models are right on 71% of"
+            with pytest.warns(PruningWarning, match=message):
+                select_rows(scores, 0.2, **params)
+        else:
+            quiet(scores, 0.2, **params)
+    quiet(scores, 0.2, strategy="random")
+    quiet(scores, 1.0)
+
+
+def test_suspects_are_those_of_trust(noisy):
+    # Models that have not seen the rows agree with the labels that the net disagrees with.
+    agreeing = HeldOut(np.full(100, 0.4, dtype=np.float32), np.zeros((5, 7)), 0.5, 1.0)
+    quiet(noisy.with_held_out(agreeing), 0.2, strategy=keep(range(60, 80)))
+    with pytest.warns(PruningWarning, match=f"100% of the 20 {SUSPECTS}"):
+        select_rows(noisy, 0.2, strategy=keep(range(60, 80)))

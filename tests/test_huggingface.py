@@ -426,8 +426,10 @@ def test_scores_prune(tmp_path):
     reviews = make_reviews()
     callback = ForgettingTrainerCallback()
     make_trainer(tmp_path, tokenize(reviews), [callback], num_train_epochs=6).train()
-    kept = select_rows(callback.scores_, k=0.1)
-    selector = ForgettingSelector(k=0.1).fit(reviews, reviews["label"], forgetting_scores=callback.scores_)
+    kept = select_rows(callback.scores_, k=0.1, strategy="most_forgotten")
+    selector = ForgettingSelector(k=0.1, strategy="most_forgotten").fit(
+        reviews, reviews["label"], forgetting_scores=callback.scores_
+    )
     hard = selector.transform(reviews)
     assert isinstance(hard, Dataset)
     assert hard["text"][:] == [reviews[int(row)]["text"] for row in kept]

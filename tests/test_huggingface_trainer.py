@@ -386,8 +386,9 @@ def test_scores_prune(tmp_path):
     trainer = make_trainer(tmp_path, tokenize(reviews), num_train_epochs=6, trainer_class=ForgettingTrainer)
     trainer.train()
     scores = trainer.forgetting_scores_
-    selector = ForgettingSelector(k=0.1).fit(reviews, reviews["label"], forgetting_scores=scores)
-    kept = select_rows(scores, k=0.1)
+    selector = ForgettingSelector(k=0.1, strategy="most_forgotten")
+    selector.fit(reviews, reviews["label"], forgetting_scores=scores)
+    kept = select_rows(scores, k=0.1, strategy="most_forgotten")
     assert selector.transform(reviews)["text"][:] == [reviews[int(row)]["text"] for row in kept]
 
 

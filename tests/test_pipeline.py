@@ -122,7 +122,7 @@ def test_metadata_routing(data, alias):
     with config_context(enable_metadata_routing=True):
         clf = Remember().set_fit_request(sample_weight=alias, groups=False)
         scale = StandardScaler().set_fit_request(sample_weight=False)
-        selector = ForgettingSelector(k=30, random_state=0).set_fit_request(forgetting_scores="scores")
+        selector = ForgettingSelector(k=30, strategy="most_forgotten").set_fit_request(forgetting_scores="scores")
         pipe = Pipeline([("scale", scale), ("prune", selector), ("clf", clf)])
         weights = {"sample_weight" if alias is True else alias: np.arange(120)}
         scores = np.roll(np.arange(120), 5)
@@ -480,7 +480,7 @@ def test_a_sampler_last(data):
 def test_metadata_for_a_selecting_step_last(data, nested):
     X, y = data
     with config_context(enable_metadata_routing=True):
-        selector = ForgettingSelector(k=30, random_state=0).set_fit_request(forgetting_scores=True)
+        selector = ForgettingSelector(k=30, strategy="most_forgotten").set_fit_request(forgetting_scores=True)
         pipe = make_pipeline(StandardScaler(), selector)
         scores = np.roll(np.arange(120), 5)
         rows = np.flatnonzero(scores >= 90)
@@ -699,10 +699,11 @@ def test_a_pipeline_that_selects_in_front_of_its_last_step_is_refused_in_the_mid
 
 def test_a_frozen_selector_keeps_what_it_selected(data, tmp_path):
     X, y = data
-    selector = ForgettingSelector(k=10, random_state=0).fit(X, y, forgetting_scores=np.arange(120))
-    whole = make_pipeline(StandardScaler(), ForgettingSelector(k=10)).fit(
+    selector = ForgettingSelector(k=10, strategy="most_forgotten")
+    whole = make_pipeline(StandardScaler(), clone(selector)).fit(
         X, y, forgettingselector__forgetting_scores=np.arange(120)
     )
+    selector.fit(X, y, forgetting_scores=np.arange(120))
     for frozen, seen in ((selector, X), (whole, StandardScaler().fit_transform(X))):
         for memory in (None, str(tmp_path)):
             pipe = make_pipeline(FrozenEstimator(frozen), Remember(), memory=memory)

@@ -1,7 +1,7 @@
-import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # What users are shown must not do what they are warned of; elsewhere tiny nets may.
@@ -22,11 +22,14 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(names["X_kept"]) == pytest.approx(0.3 * len(names["X"]), abs=1)
 
 
-def test_the_printed_table_has_the_rows_and_columns_of_the_demo():
+def test_the_printed_tables_have_the_rows_and_columns_of_the_demo():
     from benchmarks import demo
 
-    table = README.read_text().split("<!-- demo -->\n")[1].split("\n\n")[0].splitlines()
-    assert table[0] == "| k | rows kept | most forgotten | coverage | random | everything | seconds |"
-    assert [float(row.split("|")[1]) for row in table[2:]] == list(demo.SHARES)
-    # Of the 1797 digits, 1437 are left for training.
-    assert [int(row.split("|")[2]) for row in table[2:]] == [math.ceil(k * 1437) for k in demo.SHARES]
+    n_train = 1437  # of the 1797 digits
+    nothing = np.zeros((1 + len(demo.SHARES) * len(demo.STRATEGIES), 2))
+    head, *lines = demo.describe(nothing, n_train)
+    tables = README.read_text().split(f"{head}\n")[1:]
+    assert len(tables) == len(demo.NOISE)
+    for table in tables:
+        for row, line in zip(table.split("\n\n")[0].splitlines(), lines, strict=True):
+            assert row.split("|")[1:3] == line.split("|")[1:3]  # k and the number of rows

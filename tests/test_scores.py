@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from skprune import ForgettingScores
-from skprune._scores import as_scores
+from skprune import ForgettingScores, ForgettingSelector, select_rows
+from skprune._scores import HeldOut, as_scores
 
 
 def record(history, margins=None, batch_size=3, seed=0):
@@ -304,3 +304,117 @@ def test_scores_of_an_array():
 def test_scores_of_a_bad_array(bad):
     with pytest.raises(ValueError, match="Forgetting scores must be"):
         as_scores(bad)
+
+
+def held_out_of(margins, weight=1.0, attainable=0.5):
+    return HeldOut(np.asarray(margins, dtype=np.float32), np.arange(35.0).reshape(5, 7), attainable, weight)
+
+
+def scores_of(margins):
+    margins = np.array([margins])
+    return record(margins > 0, margins)
+
+
+def test_suspects_by_hand():
+    # Mean margin 0.3: suspects are below -0.15.
+    scores = scores_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])
+    assert scores.suspects.tolist() == [False, False, False, False, True, True]
+    assert np.isnan(scores.held_out_margins).all()
+    assert scores.ratings is None
+    assert np.isnan(scores.attainable)
+    # Where the mean is below 0, so are suspects.
+    assert scores_of([0.1, -0.001, -0.9]).suspects.tolist() == [False, True, True]
+    assert as_scores([1, 2, 3]).suspects.tolist() == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("weight", "trust", "suspects"),
+    [
+        (0.0, [0.6, 0.2, -0.2], [False, False, True]),  # mean 0.2
+        (0.5, [(0.5 * 0.9 + 0.6) / 1.5, (0.5 * -0.9 + 0.2) / 1.5, (0.5 * 0.6 - 0.2) / 1.5], [False, True, False]),
+        (1.0, [0.75, -0.35, 0.2], [False, True, False]),
+    ],
+)
+def test_trust_by_hand(weight, trust, suspects):
+    scores = scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2], weight))
+    np.testing.assert_allclose(scores.trust, trust, atol=1e-6)
+    assert scores.mean_trust == pytest.approx(np.mean(trust), abs=1e-6)
+    assert scores.suspects.tolist() == suspects
+    np.testing.assert_allclose(scores.held_out_margins, [0.6, 0.2, -0.2], atol=1e-6)
+    assert scores.held_out_margins.dtype == np.float64
+
+
+@pytest.mark.parametrize("held_out", [None, held_out_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])])
+def test_taken_scores_keep_the_threshold_of_the_whole(held_out):
+    scores = scores_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])
+    scores = scores if held_out is None else scores.with_held_out(held_out)
+    for taken in (scores.take([5, 3, 4, 2]), scores.take([0, 2, 3, 4, 5]).take([4, 2, 3, 1])):
+        assert taken.suspects.tolist() == [True, False, True, False]  # their own mean is 0
+        assert taken.mean_trust == scores.mean_trust
+        np.testing.assert_array_equal(taken.held_out_margins, scores.held_out_margins[[5, 3, 4, 2]])
+
+
+def test_held_out_parts_of_runs_are_averaged():
+    a = scores_of([0.9, -0.9]).with_held_out(held_out_of([0.5, -0.1], 0.2, 0.6))
+    b = scores_of([0.5, -0.1]).with_held_out(held_out_of([0.1, -0.3], 0.6, 0.8))
+    total = a + b
+    np.testing.assert_allclose(total.held_out_margins, [0.3, -0.2], atol=1e-6)
+    np.testing.assert_allclose(total.trust, [(0.4 * 0.7 + 0.3) / 1.4, (0.4 * -0.5 - 0.2) / 1.4], atol=1e-6)
+    assert total.attainable == pytest.approx(0.7, abs=1e-6)
+    np.testing.assert_allclose(total.ratings, a.ratings)
+    # Of one run it would be unknown.
+    assert np.isnan((a + scores_of([0.5, -0.1])).held_out_margins).all()
+    # Set on a sum, they are those of all of its runs.
+    both = (scores_of([0.9, -0.9]) + scores_of([0.5, -0.1])).with_held_out(held_out_of([0.5, -0.1], 0.2, 0.6))
+    np.testing.assert_allclose(both.held_out_margins, [0.5, -0.1], atol=1e-6)
+    np.testing.assert_allclose(both.trust, [(0.2 * 0.7 + 0.5) / 1.2, (0.2 * -0.5 - 0.1) / 1.2], atol=1e-6)
+    assert both.attainable == pytest.approx(0.6, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_save_and_load_held_out_parts(tmp_path, n_runs):
+    scores = scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2], 0.3, 0.7))
+    scores = scores if n_runs == 1 else scores + scores
+    scores.save(tmp_path / "scores")
+    loaded = ForgettingScores.load(tmp_path / "scores")
+    for name in ("events", "margins", "held_out_margins", "trust", "mean_trust", "suspects", "ratings", "attainable"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(scores, name))
+    assert loaded.n_runs == n_runs
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"held_out_margins": np.zeros(2, dtype=np.float32)},
+        {"held_out_margins": np.zeros((3, 1), dtype=np.float32)},
+        {"held_out_margins": np.zeros(3)},
+        {"held_out_ratings": np.zeros(7)},
+        {"held_out_ratings": np.zeros((5, 7), dtype=np.float32)},
+        {"held_out_attainable": np.zeros(1)},
+        {"held_out_net_weight": np.array(1)},
+        {"held_out_net_weight": np.array("much")},
+        {"held_out_margins": None},
+        {"held_out_attainable": None},
+    ],
+)
+def test_load_of_damaged_held_out_parts(tmp_path, changed):
+    path = tmp_path / "held_out.npz"
+    scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2])).save(path)
+    with np.load(path) as archive:
+        arrays = {name: value for name, value in (dict(archive) | changed).items() if value is not None}
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"held_out\.npz holds no forgetting scores: .*held"):
+        ForgettingScores.load(path)
+
+
+def test_a_selector_selects_by_held_out_margins_like_select_rows():
+    rng = np.random.default_rng(0)
+    margins = rng.uniform(-1, 1, 60)
+    scores = scores_of(margins).with_held_out(held_out_of(rng.uniform(-1, 1, 60)))
+    y = np.arange(60) % 2
+    selector = ForgettingSelector(k=0.5, random_state=0).fit(["a text"] * 60, y, forgetting_scores=scores)
+    np.testing.assert_array_equal(selector.suspects_, scores.suspects)
+    for strategy in ("coverage", "most_forgotten"):
+        selector.set_params(strategy=strategy, k=20)
+        rows = select_rows(scores, 20, y=y, strategy=strategy, random_state=selector._selection_seed)
+        np.testing.assert_array_equal(selector.get_support(indices=True), rows)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
-from skprune._selection import count_kept
+from skprune._scores import HeldOut
+from skprune._selection import RULES, SHARES, Rule, _best_rule, apply_rule, count_kept
 
 STRATEGIES = ["most_forgotten", "least_forgotten", "random", "coverage"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
@@ -87,8 +88,9 @@ def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=60),
     st.floats(0, 1, exclude_min=True),
-    st.sampled_from(STRATEGIES[:3]),
+    st.sampled_from(STRATEGIES),
 )
+@pytest.mark.filterwarnings("ignore::skprune.PruningWarning")  # a share of a small class may be one row
 def test_class_shares(y, k, strategy):
     y = np.array(y)
     kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, random_state=0)
@@ -109,8 +111,10 @@ def test_largest_remainders_by_hand():
 def test_balance_within_classes():
     scores = np.array([5, 4, 3, 2, 1, 0])
     y = np.array([0, 0, 0, 1, 1, 1])
-    assert select_rows(scores, 2, y=y, balance=True).tolist() == [0, 3]
-    assert select_rows(scores, 2, y=y, balance=False).tolist() == [0, 1]
+    with pytest.warns(PruningWarning, match="2 of 2 classes would have at most one row left"):
+        assert select_rows(scores, 2, y=y, strategy="most_forgotten", balance=True).tolist() == [0, 3]
+    with pytest.warns(PruningWarning, match="1 of 2 classes would have at most one row left"):
+        assert select_rows(scores, 2, y=y, strategy="most_forgotten", balance=False).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -130,12 +134,13 @@ def test_ties_by_draw():
     history = np.ones((2, 30), dtype=bool)
     margins = np.tile(np.linspace(-1, 1, 30), (2, 1))
     scores = record(history, margins)
-    assert select_rows(scores, 10).tolist() == list(range(10))
+    assert select_rows(scores, 10, strategy="most_forgotten").tolist() == list(range(10))
     assert select_rows(scores, 10, strategy="least_forgotten").tolist() == list(range(20, 30))
-    draws = {tuple(select_rows(scores, 10, tie_break="random", random_state=seed)) for seed in range(5)}
+    params = dict(strategy="most_forgotten", tie_break="random")
+    draws = {tuple(select_rows(scores, 10, **params, random_state=seed)) for seed in range(5)}
     assert len(draws) == 5
-    again = select_rows(scores, 10, tie_break="random", random_state=3)
-    assert tuple(again) == tuple(select_rows(scores, 10, tie_break="random", random_state=3))
+    again = select_rows(scores, 10, **params, random_state=3)
+    assert tuple(again) == tuple(select_rows(scores, 10, **params, random_state=3))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,7 @@ def test_callable_that_returns_something_else(returned):
 
 def test_many_rows_are_selected_like_few():
     events = np.random.default_rng(0).poisson(0.3, 100_000)
-    kept = select_rows(events, 0.1, random_state=0)
+    kept = select_rows(events, 0.1, strategy="most_forgotten", random_state=0)
     assert len(kept) == 10_000
     assert events[kept].min() >= np.delete(events, kept).max()
 
@@ -231,12 +236,13 @@ def scores_of(margins):
 def test_coverage_keeps_suspects_last(margins, k, seed):
     margins = np.array(margins)
     kept = select_rows(scores_of(margins), k, strategy="coverage", random_state=seed)
-    n_keep, n_trusted = n_kept(k, len(margins)), np.sum(margins >= 0)
+    suspect = margins < min(0, -margins.mean() / 2)
+    n_keep, n_trusted = n_kept(k, len(margins)), np.sum(~suspect)
     assert len(kept) == len(set(kept)) == n_keep
-    n_suspects = np.sum(margins[kept] < 0)
+    n_suspects = np.sum(suspect[kept])
     assert n_suspects == max(0, n_keep - n_trusted)
     # Of the suspects, those come first that are the least suspect.
-    least = np.sort(margins[margins < 0])[::-1][:n_suspects]
+    least = np.sort(margins[suspect])[::-1][:n_suspects]
     np.testing.assert_array_equal(np.sort(margins[kept])[:n_suspects], least[::-1])
 
 
@@ -273,9 +279,109 @@ def test_coverage_is_seeded_and_drawn():
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_coverage_needs_margins():
-    with pytest.raises(ValueError, match="needs the margin of every row; 3 of 3 have none"):
-        select_rows([1, 2, 3], 1, strategy="coverage")
+def test_coverage_needs_margins_of_all_rows_or_none():
+    scores = ForgettingScores(3)
+    scores.update([1], [True], [0.5])
+    with pytest.raises(ValueError, match="needs the margin of every row; 2 of 3 have none"):
+        select_rows(scores, 1, strategy="coverage")
+
+
+def test_an_array_is_spread_over_its_counts():
+    events = np.repeat([0, 5, 9], [1000, 100, 10])
+    kept = events[select_rows(events, 200, random_state=0)]
+    # 1000^0.75 : 100^0.75 : 10^0.75 = 177.8 : 31.6 : 5.6 of 200, the rows that are forgotten most among them
+    assert [np.sum(kept == count) for count in (0, 5, 9)] == [165, 30, 5]
+
+
+# Mean 0.328: the last 8 rows are below all thresholds, those before them below half the mean, and those below 0.
+TRUST = np.repeat([0.9, 0.2, -0.1, -0.25, -0.7], [32, 16, 8, 8, 8])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "exponent", "expected", "lowest"),
+    [
+        # Of 20 rows there are two strata, which meet in the middle of the trusted range.
+        (0, 1, 13, 0.2),  # 32 : 16
+        (0, 0, 10, 0.2),
+        (0, 0.5, 12, 0.2),  # 5.66 : 4
+        (0.5, 1, 11, -0.1),  # 32 : 24
+        (0.5, 0, 10, -0.1),
+        (1, 1, 10, -0.25),  # 32 : 32
+        (None, 1, 13, -0.7),  # 48 : 24
+        (None, 0, 10, -0.7),
+    ],
+)
+def test_rules_by_hand(threshold, exponent, expected, lowest):
+    scores = scores_of(TRUST)
+    middle = (0.9 + lowest) / 2
+    seen = set()
+    for seed in range(20):
+        rows = apply_rule(Rule(threshold, exponent), scores, 20, np.random.default_rng(seed))
+        assert len(rows) == len(set(rows)) == 20
+        assert np.sum(TRUST[rows] > middle) == expected
+        seen |= set(TRUST[rows])
+    assert seen == {trust for trust in TRUST if trust >= lowest}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_keep_as_many_as_they_should(rule):
+    scores = scores_of(TRUST)
+    threshold = -np.inf if rule.threshold is None else -rule.threshold * TRUST.mean()
+    is_suspect = scores.trust < threshold
+    for n_keep in range(len(TRUST) + 1):
+        rows = apply_rule(rule, scores, n_keep, np.random.default_rng(0))
+        assert len(rows) == len(set(rows)) == n_keep
+        assert np.sum(is_suspect[rows]) == max(0, n_keep - np.sum(~is_suspect))
+
+
+def test_the_first_rule_is_used_if_nothing_is_known():
+    assert _best_rule(None, 0.1) == RULES[0] == Rule(0.5, 0.75)
+
+
+@pytest.mark.parametrize("best", range(len(RULES) - 1))
+def test_random_rows_are_kept_unless_a_rule_leads(best):
+    ratings = np.full((len(SHARES), len(RULES)), 0.4)
+    ratings[:, -1] = 0.5
+    ratings[:, best] = 0.5019
+    assert _best_rule(ratings, 0.1) == RULES[-1] == Rule(None, 1)
+    ratings[:, best] = 0.5021
+    assert _best_rule(ratings, 0.1) == RULES[best]
+
+
+@pytest.mark.parametrize(
+    ("share", "nearest"),
+    # Shares 0.03, 0.1, 0.2, 0.35 and 0.6 meet at their geometric means: 0.0548, 0.1414, 0.2646, 0.4583.
+    [
+        (1e-12, 0),
+        (0.054, 0),
+        (0.055, 1),
+        (0.141, 1),
+        (0.142, 2),
+        (0.264, 2),
+        (0.265, 3),
+        (0.458, 3),
+        (0.459, 4),
+        (1, 4),
+    ],
+)
+def test_the_rule_is_the_best_one_at_the_nearest_share(share, nearest):
+    ratings = np.full((len(SHARES), len(RULES)), 0.4)
+    ratings[np.arange(5), np.arange(5)] = 0.5
+    assert _best_rule(ratings, share) == RULES[nearest]
+
+
+def test_the_rule_that_is_rated_best_selects():
+    ratings = np.full((len(SHARES), len(RULES)), 0.4)
+    kept = {}
+    for best in (1, 5):
+        rated = ratings.copy()
+        rated[:, best] = 0.5
+        scores = scores_of(TRUST).with_held_out(HeldOut(TRUST.astype(np.float32), rated, 0.5, 1.0))
+        kept[best] = TRUST[select_rows(scores, 20, random_state=0)]
+    assert kept[1].min() == 0.2
+    assert np.sum(kept[1] == 0.9) == 13  # 32^0.75 : 16^0.75
+    assert kept[5].min() == -0.25
+    assert np.sum(kept[5] == 0.9) == 10
 
 
 @pytest.mark.parametrize("make", [float, np.float64, np.float32, np.float16, Fraction])
