@@ -4,6 +4,9 @@ Of every data set a share of the labels is redrawn among the other classes. One 
 never-learned rows. cleanlab gets the probabilities that the same net
 predicts in a cross-validation of five folds, so five trainings on four fifths of the rows. All on one thread.
 
+Results are kept in the folder of ``--output``, and a run that was stopped goes on where it was. A change of the library
+needs another folder.
+
 Needs cleanlab: ``pip install cleanlab``.
 """
 
@@ -11,7 +14,10 @@ import argparse
 import sys
 import time
 from itertools import product
+from pathlib import Path
 
+import joblib
+import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import clone
@@ -38,8 +44,10 @@ N_FOLDS = 5
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_option(parser)
+    parser.add_argument("--output", type=Path, default=Path(".skprune-cache", "mislabelled"), metavar="DIR")
     add_docs_option(parser)
     args = parser.parse_args()
+    measure = joblib.Memory(args.output, verbose=0).cache(compare)
     results = []
     with threadpool_limits(1):
         compare(
@@ -47,15 +55,16 @@ def main():
         )  # the first training loads parts of torch
         for name, noise, seed in tqdm(list(product(ROWS, NOISE, SEEDS)), unit="data set"):
             X, y = make(seed) if name == "made" else draw_rows(*load(name, args.data)[:2], ROWS[name], seed)
-            results += [[f"{name}, {ROWS[name]:,} rows", noise, *line] for line in compare(X, y, noise, seed)]
+            results += [[f"{name}, {ROWS[name]:,} rows", noise, *line] for line in measure(X, y, noise, seed)]
     publish(describe(results), args.docs, "mislabelled")
 
 
 def make(seed):
     """Return 500 rows with 300 columns, of which 30 tell three classes apart."""
-    return make_classification(
+    X, y = make_classification(
         500, 300, n_informative=30, n_redundant=60, n_classes=3, class_sep=3, flip_y=0, random_state=seed
     )
+    return X.astype(np.float32), y
 
 
 def compare(X, y_true, noise, seed):
