@@ -1,19 +1,12 @@
 """What is known of each row after training: forgetting events, margins, first learned."""
 
 import copy
-import math
-import os
-import zipfile
-import zlib
-from contextlib import nullcontext
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-# Columns of the state of a run. The size of `learned` is the presentation of first success, its sign the last outcome;
-# the last column holds the bits of a float32, the mean margin so far.
-_EVENTS, _PRESENTATIONS, _LEARNED, _MARGIN = range(4)
+from skprune._scores_file import UNREADABLE, pop_held_out, pop_n_runs, read_arrays, write_arrays
+from skprune._state import COLUMNS, PRESENTATIONS, HeldOut, check_rows, column_of, present
 
 
 class ForgettingScores:
@@ -137,48 +130,9 @@ class ForgettingScores:
             )
         if len(rows) == 0:
             return
-        rows = self._checked(rows)
-
-        known = self._gather(rows)
-        events, presentations, learned, _ = known.unbind(1)
-        mean = known.view(torch.float32)[:, _MARGIN]
-        events = events + ((learned > 0) & ~correct)
-        presentations = presentations + 1
-        size = learned.abs()
-        learned = torch.where(correct, torch.where(size > 0, size, presentations), -size)
-        mean = mean + (margin - mean) / presentations
-        self._scatter(rows, torch.stack([events, presentations, learned, mean.view(torch.int32)], 1))
-
-    def _gather(self, rows):
-        # As one number of 16 bytes a row, since a row of a matrix takes torch three times as long to find.
-        numbers = self._state.view(torch.complex128).squeeze(1).gather(0, rows)
-        return numbers.unsqueeze(1).view(torch.int32)
-
-    def _scatter(self, rows, values):
-        self._state.view(torch.complex128).squeeze(1).scatter_(0, rows, values.view(torch.complex128).squeeze(1))
-
-    def _checked(self, rows):
-        if rows.dtype == torch.bool or rows.is_floating_point():
-            raise ValueError(
-                f"rows must be row numbers, of an int dtype, got {rows.dtype}. Of a mask take np.flatnonzero(mask)."
-            )
-        rows = rows.long()
-        lowest, highest = (int(bound) for bound in rows.aminmax())
-        if lowest < 0 or highest >= self.n_rows:
-            stranger = lowest if lowest < 0 else highest
-            raise ValueError(f"Row {stranger} does not exist: there are {self.n_rows} rows, from 0.")
-
         if self._places is None:
-            self._places = torch.empty(self.n_rows, dtype=torch.int32, device=rows.device)
-        # Of the places that are written to a repeated row, only one is read back. Sorting takes longer.
-        places = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-        repeated = self._places.scatter_(0, rows, places).gather(0, rows) != places
-        if repeated.any():
-            raise ValueError(
-                f"Row {int(rows[repeated][0])} is given twice in one batch, so that the order of its "
-                "presentations is unknown. Call update once for each of them."
-            )
-        return rows
+            self._places = torch.empty(self.n_rows, dtype=torch.int32, device=device)
+        present(self._state, check_rows(rows, self._places), correct, margin)
 
     @property
     def events(self):
@@ -263,7 +217,7 @@ class ForgettingScores:
         -------
         presented : torch.Tensor of shape (n_asked,), int32
         """
-        return self._state[rows, _PRESENTATIONS]
+        return self._state[rows, PRESENTATIONS]
 
     def last_accuracy(self):
         """Return how many of the rows were predicted correctly at their last presentation, averaged over runs.
@@ -293,7 +247,7 @@ class ForgettingScores:
         if self._columns is None:
             taken = ForgettingScores(0)
             taken._state = torch.from_numpy(self._state.cpu().numpy()[rows])
-            taken = self._from_columns({name: taken._column(name) for name in _COLUMNS}, self.n_runs)
+            taken = self._from_columns({name: taken._column(name) for name in COLUMNS}, self.n_runs)
         else:
             taken = self._from_columns({name: column[rows] for name, column in self._columns.items()}, self.n_runs)
         taken._mean_trust = self.mean_trust
@@ -314,7 +268,7 @@ class ForgettingScores:
             raise ValueError(
                 f"Only runs over the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
             )
-        columns = {name: self._column(name) + other._column(name) for name in _COLUMNS}
+        columns = {name: self._column(name) + other._column(name) for name in COLUMNS}
         total = self._from_columns(columns, self.n_runs + other.n_runs)
         if self._held_out is not None and other._held_out is not None:
             total._held_out = HeldOut(*(a + b for a, b in zip(self._held_out, other._held_out, strict=True)))
@@ -339,8 +293,7 @@ class ForgettingScores:
             state |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
         if self._mean_trust is not None:
             state["mean_trust"] = np.float64(self._mean_trust)
-        with _opened(file, "wb") as stream:
-            np.savez_compressed(stream, n_runs=np.array(self.n_runs), **state)
+        write_arrays(file, {"n_runs": np.array(self.n_runs), **state})
 
     @classmethod
     def load(cls, file):
@@ -361,9 +314,8 @@ class ForgettingScores:
             If the file holds anything else, or claims to hold much more than its size allows. Nothing is unpickled.
         """
         try:
-            with _opened(file, "rb") as stream:
-                arrays = _read_arrays(stream)
-            held_out, mean_trust = _pop_held_out(arrays), arrays.pop("mean_trust", None)
+            arrays = read_arrays(file)
+            held_out, mean_trust = pop_held_out(arrays), arrays.pop("mean_trust", None)
             scores = cls._from_arrays(arrays)
             if held_out is not None and held_out.margins.shape != (len(scores),):
                 raise ValueError(f"it has {held_out.margins.shape} held-out margins for {len(scores)} rows")
@@ -378,22 +330,11 @@ class ForgettingScores:
 
     @classmethod
     def _from_arrays(cls, arrays):
-        if set(arrays) not in ({"n_runs", "state"}, {"n_runs", *_COLUMNS}):
-            raise ValueError(f"it has the arrays {sorted(arrays)}")
-        n_runs = int(arrays.pop("n_runs"))
-        if n_runs < 1:
-            raise ValueError(f"it tells of {n_runs} runs")
+        n_runs = pop_n_runs(arrays)
         if set(arrays) == {"state"}:
-            state = arrays["state"]
-            if state.shape[1:] != (4,) or state.dtype != np.int32:
-                raise ValueError(f"'state' has the shape {state.shape} and dtype {state.dtype}")
-            scores = cls(len(state))
-            scores._state.copy_(torch.from_numpy(state))
+            scores = cls(len(arrays["state"]))
+            scores._state.copy_(torch.from_numpy(arrays["state"]))
             return scores
-        if len({array.shape for array in arrays.values()}) != 1 or arrays["events"].ndim != 1:
-            raise ValueError(f"its arrays have the shapes {[array.shape for array in arrays.values()]}")
-        if any(array.dtype.kind not in "iuf" for array in arrays.values()):
-            raise ValueError(f"its arrays have the dtypes {[str(array.dtype) for array in arrays.values()]}")
         return cls._from_columns(arrays, n_runs)
 
     @classmethod
@@ -408,90 +349,7 @@ class ForgettingScores:
         """Return a per-row numpy array that may be added to that of another run."""
         if self._columns is not None:
             return self._columns[name]
-        state = self._state.cpu().numpy()
-        if name in ("margin_total", "runs_right"):
-            known = state.view(np.float32)[:, _MARGIN] if name == "margin_total" else state[:, _LEARNED] > 0
-            return np.where(state[:, _PRESENTATIONS] > 0, known, np.float64(np.nan))
-        if name in ("events", "presentations"):
-            return state[:, _EVENTS if name == "events" else _PRESENTATIONS].astype(np.int64)
-        learned = state[:, _LEARNED].astype(np.int64)
-        return np.abs(learned) if name == "first_learned_total" else (learned != 0).astype(np.int64)
-
-
-_COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
-
-
-class HeldOut(NamedTuple):
-    """What models say of rows that they have not seen, summed over runs.
-
-    Parameters
-    ----------
-    margins : ndarray of shape (n_rows,), float32
-        Indicator of the true class, regressed, minus the largest other one; in [-1, 1] for one run.
-    ratings : ndarray of shape (n_shares, n_rules), float64
-        Accuracy with the rows that each rule keeps of each share.
-    attainable : float
-        Accuracy of nearest neighbours, or of the regressions if that is higher.
-    net_weight : float
-        How much the margins of the net count beside these, in [0, 1] for one run.
-    """
-
-    margins: np.ndarray
-    ratings: np.ndarray
-    attainable: float
-    net_weight: float
-
-
-def _pop_held_out(arrays):
-    names = [f"held_out_{name}" for name in HeldOut._fields]
-    if not any(name in arrays for name in names):
-        return None
-    margins, ratings, *numbers = (arrays.pop(name) for name in names)
-    expected = margins.dtype == np.float32 and ratings.dtype == np.float64 and ratings.ndim == 2
-    if not expected or any(number.shape != () or number.dtype.kind != "f" for number in numbers):
-        raise ValueError("its held-out arrays have other shapes or dtypes than expected")
-    return HeldOut(margins, ratings, *map(float, numbers))
-
-
-def _opened(file, mode):
-    return nullcontext(file) if hasattr(file, "read") else open(file, mode)
-
-
-# What zipfile, its decompressors and numpy raise for a damaged file.
-UNREADABLE = (
-    *(ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, OverflowError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-# Scores that compress better than this are few, or none.
-_MAX_RATIO, _MAX_BYTES = 200, 2**30
-
-
-def _read_arrays(stream):
-    """Read the arrays of an ``.npz`` archive, none before its size is known to be what the archive says."""
-    n_bytes = stream.seek(0, os.SEEK_END)
-    arrays = {}
-    with zipfile.ZipFile(stream) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > max(_MAX_BYTES, _MAX_RATIO * n_bytes):
-            raise ValueError(f"its {n_bytes} bytes would unpack to {unpacked}")
-        for member in archive.infolist():
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{member.filename!r} is compressed by a method that numpy does not use")
-            with archive.open(member) as file:
-                _check_header(file, member)
-                file.seek(0)
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    return arrays
-
-
-def _check_header(file, member):
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{member.filename!r} is no array as numpy.savez writes it")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-        raise ValueError(
-            f"{member.filename!r} has not the {math.prod(shape) * dtype.itemsize} bytes of its shape {shape}"
-        )
+        return column_of(self._state, name)
 
 
 def as_scores(scores):
@@ -527,5 +385,5 @@ def as_scores(scores):
     events = events.astype(np.float64 if events.dtype.kind == "f" else np.int64)
     unknown = np.full(len(events), np.nan)
     none = np.zeros(len(events), dtype=np.int64)
-    columns = dict(zip(_COLUMNS, (events, none, unknown, unknown, none + 1, unknown), strict=True))
+    columns = dict(zip(COLUMNS, (events, none, unknown, unknown, none + 1, unknown), strict=True))
     return ForgettingScores._from_columns(columns, n_runs=1)

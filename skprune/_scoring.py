@@ -26,7 +26,7 @@ from skprune._held_out import consult
 from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
-from skprune._scores import UNREADABLE
+from skprune._scores_file import UNREADABLE
 
 # Of predictions and targets that are no pair by row they make a mean over all pairs, and a warning at most.
 _REGRESSION = (

@@ -245,7 +245,8 @@ def test_load_of_a_file_that_claims_more_than_it_holds(tmp_path, shape):
 
 
 def test_load_of_a_file_that_unpacks_to_much_more(tmp_path, monkeypatch):
-    monkeypatch.setattr("skprune._scores._MAX_BYTES", 2**20)  # a file of the true size would take a gigabyte to make
+    # A file of the true size would take a gigabyte to make.
+    monkeypatch.setattr("skprune._scores_file._MAX_BYTES", 2**20)
     path = tmp_path / "bomb.npz"
     ForgettingScores(500_000).save(path)
     tracemalloc.start()
