@@ -13,41 +13,15 @@ from sklearn.utils.validation import check_memory
 from skprune._callbacks import subtask, task_of, with_callbacks
 from skprune._memory import is_off, recall
 from skprune._rows import row_wise, take_rows
-
-
-def _selects(step):
-    return hasattr(step, "fit_resample")
-
-
-def _skipped(steps):
-    return all(step in (None, "passthrough") for _, step in steps)
-
-
-def _can_fit_resample(self):
-    return any(_selects(step) and _skipped(self.steps[i + 1 :]) for i, (_, step) in enumerate(self.steps))
-
-
-def _last_step_has(name):
-    def check(self):
-        last = self.steps[-1][1]
-        getattr("passthrough" if last is None else last, name)  # its AttributeError is the cause of ours
-        return True
-
-    return check
-
-
-def _can_transform(self):
-    last = self.steps[-1][1]
-    return last in (None, "passthrough") or _selects(last) or hasattr(last, "transform")
-
-
-def _can_fit_transform(self):
-    return _can_transform(self) or hasattr(self.steps[-1][1], "fit_transform")
-
-
-def _can_inverse_transform(self):
-    steps = [step for _, step in self.steps if step not in (None, "passthrough") and not _selects(step)]
-    return all(hasattr(step, "inverse_transform") for step in steps)
+from skprune._steps import (
+    can_fit_resample,
+    can_fit_transform,
+    can_inverse_transform,
+    can_transform,
+    last_step_has,
+    selects,
+    skipped,
+)
 
 
 def _documented_as_inherited(method):
@@ -57,12 +31,12 @@ def _documented_as_inherited(method):
 
 def _passed_over(step):
     """Return a step without the selection of rows: of a Pipeline, a plain one of the same fitted steps."""
-    if _selects(step) and isinstance(step, FrozenEstimator):
+    if selects(step) and isinstance(step, FrozenEstimator):
         step = step.estimator
-    if isinstance(step, Pipeline) or (_selects(step) and isinstance(step, sklearn.pipeline.Pipeline)):
+    if isinstance(step, Pipeline) or (selects(step) and isinstance(step, sklearn.pipeline.Pipeline)):
         steps = [(name, _passed_over(part)) for name, part in step.steps]
         return sklearn.pipeline.Pipeline(steps, transform_input=step.transform_input)
-    return "passthrough" if _selects(step) else step
+    return "passthrough" if selects(step) else step
 
 
 def _without_selection(name):
@@ -153,17 +127,17 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def fit(self, X, y=None, **params):
         return self._fit_steps("fit", X, y, params)
 
-    @available_if(_can_fit_transform)
+    @available_if(can_fit_transform)
     @_documented_as_inherited
     def fit_transform(self, X, y=None, **params):
         return self._fit_steps("fit_transform", X, y, params)
 
-    @available_if(_last_step_has("fit_predict"))
+    @available_if(last_step_has("fit_predict"))
     @_documented_as_inherited
     def fit_predict(self, X, y=None, **params):
         return self._fit_steps("fit_predict", X, y, params)
 
-    @available_if(_can_fit_resample)
+    @available_if(can_fit_resample)
     def fit_resample(self, X, y=None, **params):
         """Fit all steps and return the rows that the last one keeps.
 
@@ -178,20 +152,20 @@ class Pipeline(sklearn.pipeline.Pipeline):
         """
         return self._fit_steps("fit_resample", X, y, params)
 
-    predict = available_if(_last_step_has("predict"))(_without_selection("predict"))
-    predict_proba = available_if(_last_step_has("predict_proba"))(_without_selection("predict_proba"))
-    predict_log_proba = available_if(_last_step_has("predict_log_proba"))(_without_selection("predict_log_proba"))
-    decision_function = available_if(_last_step_has("decision_function"))(_without_selection("decision_function"))
-    score_samples = available_if(_last_step_has("score_samples"))(_without_selection("score_samples"))
-    score = available_if(_last_step_has("score"))(_without_selection("score"))
-    inverse_transform = available_if(_can_inverse_transform)(_without_selection("inverse_transform"))
+    predict = available_if(last_step_has("predict"))(_without_selection("predict"))
+    predict_proba = available_if(last_step_has("predict_proba"))(_without_selection("predict_proba"))
+    predict_log_proba = available_if(last_step_has("predict_log_proba"))(_without_selection("predict_log_proba"))
+    decision_function = available_if(last_step_has("decision_function"))(_without_selection("decision_function"))
+    score_samples = available_if(last_step_has("score_samples"))(_without_selection("score_samples"))
+    score = available_if(last_step_has("score"))(_without_selection("score"))
+    inverse_transform = available_if(can_inverse_transform)(_without_selection("inverse_transform"))
     get_feature_names_out = _without_selection("get_feature_names_out")
     _transform_all_rows = _without_selection("transform")
 
-    @available_if(_can_transform)
+    @available_if(can_transform)
     @_documented_as_inherited
     def transform(self, X, **params):
-        if not (self.steps and _selects(self.steps[-1][1])):
+        if not (self.steps and selects(self.steps[-1][1])):
             return self._transform_all_rows(X, **params)
         if params:
             raise ValueError(
@@ -203,8 +177,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     @property
     def sample_indices_(self):
-        kept = [_kept_rows(step) for _, step in self.steps if _selects(step)]
-        if not _can_fit_resample(self) or any(rows is None for rows in kept):
+        kept = [_kept_rows(step) for _, step in self.steps if selects(step)]
+        if not can_fit_resample(self) or any(rows is None for rows in kept):
             raise AttributeError("No 'sample_indices_': the last step must select rows, and no step make new ones")
         return reduce(lambda rows, chosen: rows[chosen], kept)
 
@@ -223,7 +197,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def get_metadata_routing(self):
         router = super().get_metadata_routing()
         for name, step in router:
-            if _selects(self.named_steps[name]):
+            if selects(self.named_steps[name]):
                 for caller in ("fit", "fit_transform", "fit_predict"):
                     step.mapping.add(caller=caller, callee=_routed_method(self.named_steps[name]))
         return router
@@ -231,7 +205,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def _first_selecting(self):
         """Return the position of the first selecting step, or None."""
         steps = self.steps if isinstance(self.steps, (list, tuple)) else []
-        return next((position for position, step in enumerate(steps) if _selects(step[1])), None)
+        return next((position for position, step in enumerate(steps) if selects(step[1])), None)
 
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
@@ -240,7 +214,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         self._check_params(position, params)
         if position is None:
             return getattr(super(), method)(X, y, **params)
-        is_last = _skipped(self.steps[position + 1 :])
+        is_last = skipped(self.steps[position + 1 :])
         with task_of(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
             X, y, params = self._fit_selecting(position, method, X, y, params, task)
             if is_last:
@@ -321,13 +295,13 @@ def _asked_for(part, method, params):
 
 
 def _check_intermediate(name, step):
-    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(_selects(part) for _, part in step.steps)
-    if selects_inside and not _selects(step):
+    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
+    if selects_inside and not selects(step):
         raise TypeError(
             f"The step {name!r} is a Pipeline that selects rows in front of its last step, and can't hand on their y. Put its "
             f"steps into the outer Pipeline one by one: {', '.join(dict(step.steps))}."
         )
-    if step not in (None, "passthrough") and not _selects(step) and not hasattr(step, "transform"):
+    if step not in (None, "passthrough") and not selects(step) and not hasattr(step, "transform"):
         raise TypeError(
             "All intermediate steps should be transformers and implement fit and transform or fit_resample, or be the "
             f"string 'passthrough'; '{step}' (type {type(step)}) doesn't"
