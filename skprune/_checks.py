@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+from torch.utils.data import Dataset
 
 from skprune._rows import count_rows, is_table
 
@@ -45,6 +46,16 @@ def check_labels(y, name):
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     return y
+
+
+def check_is_matrix(X):
+    """Raise a TypeError if X is a container that the built-in net can't read."""
+    if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
+        raise TypeError(
+            f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
+            "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
+            "that stand for the rows, such as embeddings."
+        )
 
 
 def check_rows(X, y):

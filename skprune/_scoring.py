@@ -329,3 +329,13 @@ def _stopped_early(net):
     return any(
         isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience for _, callback in net.callbacks_
     )
+
+
+def summarise(scores, seconds):
+    """Return a line of text on the scores of runs that took so many seconds."""
+    runs = "1 run" if scores.n_runs == 1 else f"{scores.n_runs} runs"
+    return (
+        f"{len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
+        f"training accuracy {scores.last_accuracy():.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
+        f"{scores.never_learned.mean():.1%} never learned, {scores.suspects.mean():.1%} suspects"
+    )

@@ -3,7 +3,6 @@
 import copy
 import numbers
 import time
-from collections.abc import Mapping
 
 import numpy as np
 from scipy import sparse
@@ -12,15 +11,14 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
-from torch.utils.data import Dataset
 
 from skprune._batches import check_columns
-from skprune._checks import check_labels, check_rows, checkable, is_matrix
+from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
 from skprune._held_out import consult, reduce_sparse
-from skprune._rows import count_rows, is_numeric, is_table, take_rows
+from skprune._rows import count_rows, is_numeric, take_rows
 from skprune._scores import as_scores
-from skprune._scoring import score_runs
+from skprune._scoring import score_runs, summarise
 from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
 
 
@@ -347,12 +345,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_X(self, X, y, trains):
         check_rows(X, y)
         if self.estimator is None and trains:
-            if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
-                raise TypeError(
-                    f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
-                    "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
-                    "that stand for the rows, such as embeddings."
-                )
+            check_is_matrix(X)
             check_columns(X)
             X = validate_data(self, checkable(X), accept_sparse="csr", ensure_min_samples=2)
         elif is_matrix(X):
@@ -389,7 +382,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             progress=self.verbose > 1,
         )
         if self.verbose:
-            self._print_summary(scores, time.perf_counter() - start)
+            print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
         return scores
 
     def _selected(self):
@@ -402,13 +395,4 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             tie_break=self.tie_break,
             balance=self.balance,
             random_state=self._selection_seed,
-        )
-
-    def _print_summary(self, scores, seconds):
-        runs = "1 run" if scores.n_runs == 1 else f"{scores.n_runs} runs"
-        print(
-            f"[{type(self).__name__}] {len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
-            f"training accuracy {scores.last_accuracy():.1%}, {(scores.events > 0).mean():.1%} ever forgotten, "
-            f"{scores.never_learned.mean():.1%} never learned, "
-            f"{scores.suspects.mean():.1%} suspects"
         )
