@@ -211,6 +211,21 @@ def test_an_order_that_targets_cannot_tell(scripted, params):
         net.fit(X, y)
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_an_order_that_targets_in_order_cannot_tell(scripted, descending):
+    """Labels that only rise, or only fall, within batches stay in order if the rows of one class change places."""
+    X, _, net, _, _ = scripted
+    X, y = np.repeat(X[:6], 8, axis=0), np.sort(np.arange(48) % 3)
+
+    def sort_by_label(samples):
+        return default_collate(sorted(samples[::-1], key=lambda sample: int(sample[1]), reverse=descending))
+
+    net.set_params(batch_size=10, train_split=None, callbacks=[ForgettingRecorder()])
+    net.set_params(iterator_train__collate_fn=sort_by_label)
+    with pytest.raises(ValueError, match=r"order of rows can't be told.*shuffle=True"):
+        net.fit(X, y[::-1].copy() if descending else y)
+
+
 def test_classes_in_order_are_told_apart_in_an_evaluation(scripted):
     X, y, net, events, _ = scripted
     order = np.argsort(y, kind="stable")
