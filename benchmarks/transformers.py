@@ -142,7 +142,8 @@ def describe(options, file, rows, seconds):
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"a CPU, threads of torch: {options.threads}"
     )
     yield "## What recording costs a Trainer\n"
-    yield f"`python -m benchmarks.transformers`: seconds an epoch of {len(rows)} rows of {file.stem}, of at most"
+    command = f"python -m benchmarks.transformers --rows {options.rows} --max-length {options.max_length}"
+    yield f"`{command}`: seconds an epoch of {len(rows)} rows of {file.stem}, of at most"
     yield f"{options.max_length} tokens, with the model {Path(options.model).name}, {options.epochs} epochs, batches of"
     yield f"{options.batch_size}, on {device}; median of {options.repeats} turns, and of their ratios, least and most"
     yield "in brackets. On a CPU these are seconds of the processor.\n"
