@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,21 @@ def test_the_printed_tables_have_the_rows_and_columns_of_the_demo():
     for table in tables:
         for row, line in zip(table.split("\n\n")[0].splitlines(), lines, strict=True):
             assert row.split("|")[1:3] == line.split("|")[1:3]  # k and the number of rows
+
+
+def test_links_of_the_readme_work_on_a_package_index():
+    links = re.compile(r"\]\(([^)\s]+)|\b(?:src|href)=\"([^\"]+)")
+    text = README.read_text()
+    relative = {"".join(link) for link in links.findall(text) if not re.match("https://|#", "".join(link))}
+    assert relative
+    assert all((README.parent / link.partition("#")[0]).exists() for link in relative)
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text())
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    found = {"".join(link) for link in links.findall(text)}
+    ours = "https://github.com/skprune/skprune/blob/", "https://raw.githubusercontent.com/skprune/skprune/"
+    for link in relative:
+        is_image = link.endswith((".png", ".svg", ".gif"))
+        assert f"{ours[is_image]}v$HFPR_VERSION/{link}" in found
+    assert all(re.match("https://|#", link) for link in found)
