@@ -11,7 +11,9 @@ from sklearn.preprocessing import StandardScaler
 import skprune
 
 folder = Path(skprune.__file__).parent
-assert folder.parent.name in ("site-packages", "dist-packages"), f"skprune comes from {folder}, where it isn't installed"
+assert folder.parent.name in ("site-packages", "dist-packages"), (
+    f"skprune comes from {folder}, where it isn't installed"
+)
 assert (folder / "py.typed").exists()
 assert metadata.version("skprune") == skprune.__version__
 # An index shows the README alone, without files beside it.

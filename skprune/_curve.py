@@ -3,25 +3,19 @@
 import numbers
 import re
 import tempfile
-import threading
-import traceback
-import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import sklearn.pipeline
 from sklearn.base import clone, is_classifier
-from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
-from skprune._guard import PruningWarning
+from skprune._folds import name_of, score_fold, warn_once
 from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import check_selection, count_kept
@@ -283,75 +277,19 @@ def pruning_curve(
         outcomes = []
         for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
             pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
-            folds = (delayed(_score_fold)(pruning, X, y, split, scoring) for split in splits)
+            folds = (delayed(score_fold)(pruning, X, y, split, scoring) for split in splits)
             outcomes.append(Parallel(n_jobs)(folds))
-    _warn_once(candidates, outcomes)
+    warn_once(candidates, outcomes)
     scores = np.array([[fold.score for fold in folds] for folds in outcomes])
     n_train = [len(train) for train, _ in splits]
     shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
     return Bunch(
-        strategies=[_name(strategy) for strategy in strategies],
+        strategies=[name_of(strategy) for strategy in strategies],
         shares=np.array(shares),
         scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
         full_scores=scores[0],
         fewest_rows=_place(choose, candidates, [1.0, *shares * len(strategies)], scores),
     )
-
-
-class _Fold(NamedTuple):
-    """What became of a fit: its score, the PruningWarnings that it gave, and its traceback if it failed."""
-
-    score: float
-    warned: list[str]
-    failure: str | None
-
-
-def _score_fold(estimator, X, y, split, scoring):
-    """Fit on one fold and score; never fail."""
-    # Threads share their filters of warnings, which must hence be changed by the main one alone.
-    collect = threading.current_thread() is threading.main_thread()
-    score, failure = np.nan, None
-    with warnings.catch_warnings(record=True) if collect else nullcontext([]) as caught:
-        if collect:
-            warnings.simplefilter("always", PruningWarning)
-        try:
-            (score,) = cross_val_score(estimator, X, y, cv=[split], scoring=scoring, error_score="raise")
-        except Exception:
-            failure = traceback.format_exc()
-    warned = []
-    for warning in caught:
-        if issubclass(warning.category, PruningWarning):
-            warned.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return _Fold(score, warned, failure)
-
-
-def _warn_once(candidates, outcomes):
-    """Sum up the failures and warnings of all fits; raise a ValueError if all failed."""
-    n_fits = len(outcomes) * len(outcomes[0])
-    where, failures = _gather(candidates, [[fold.failure for fold in folds] for folds in outcomes])
-    if len(failures) == n_fits:
-        raise ValueError(f"All {n_fits} fits failed. The first one:\n{failures[0]}")
-    if failures:
-        message = f"{len(failures)} of {n_fits} fits failed, their scores are nan: {where}. The first:\n{failures[0]}"
-        warnings.warn(message, FitFailedWarning, stacklevel=3)
-    where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
-    if warned:
-        # One message of each kind: they differ in their numbers.
-        kinds = {re.sub(r"\d+", "", message): message for messages in warned for message in messages}
-        message = f"{len(warned)} of {n_fits} fits were warned of: {where}. For example: {' '.join(kinds.values())}"
-        warnings.warn(message, PruningWarning, stacklevel=3)
-
-
-def _gather(candidates, happened):
-    """Return which candidates something happened to, in how many folds, and all that happened."""
-    where = []
-    for candidate, folds in zip(candidates, happened, strict=True):
-        if any(folds):
-            name = f"{_name(candidate['strategy'])}, k={candidate['k']}" if "strategy" in candidate else "all rows"
-            where.append(f"{name} ({sum(map(bool, folds))} of {len(folds)} folds)")
-    return "; ".join(where), [what for folds in happened for what in folds if what]
 
 
 def _place(choose, candidates, shares, scores):
@@ -362,7 +300,7 @@ def _place(choose, candidates, shares, scores):
     splits = {f"split{number}_test_score": fold for number, fold in enumerate(scores.T)}
     index = choose({"params": [{"k": share} for share in shares], "mean_test_score": mean, **splits})
     chosen = candidates[index]
-    strategy = _name(chosen["strategy"]) if "strategy" in chosen else None
+    strategy = name_of(chosen["strategy"]) if "strategy" in chosen else None
     return Bunch(strategy=strategy, k=chosen["k"], share=float(shares[index]), score=float(mean[index]))
 
 
@@ -394,7 +332,3 @@ def _with_selector(estimator):
             "with a ForgettingSelector. Import Pipeline or make_pipeline from skprune."
         )
     return estimator, names[0]
-
-
-def _name(strategy):
-    return strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
