@@ -28,6 +28,7 @@ default_role = "literal"
 myst_heading_anchors = 3
 
 autosummary_generate = True
+autodoc_typehints = "none"  # docstrings say more
 numpydoc_show_class_members = False
 
 sphinx_gallery_conf = {

@@ -3,11 +3,14 @@
 import numbers
 import re
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import sklearn.pipeline
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
@@ -18,7 +21,7 @@ from tqdm import tqdm
 from skprune._folds import name_of, score_fold, warn_once
 from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
-from skprune._selection import check_selection, count_kept
+from skprune._selection import Strategy, check_selection, count_kept
 from skprune._selector import ForgettingSelector
 
 K = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -86,7 +89,7 @@ class fewest_rows:
         if not valid or isinstance(self.within, bool):
             raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {self.within!r}.")
 
-    def __call__(self, cv_results):
+    def __call__(self, cv_results: Mapping[str, Any]) -> int:
         """Return the index of the chosen candidate.
 
         Parameters
@@ -165,8 +168,18 @@ def _sizes(params):
 
 
 def pruning_curve(
-    estimator, X, y, *, k=K, strategies=STRATEGIES, cv=None, scoring=None, within=0.01, n_jobs=None, verbose=0
-):
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    k: Sequence[float] | NDArray[Any] = K,
+    strategies: Sequence[Strategy] = STRATEGIES,
+    cv: Any = None,
+    scoring: str | Callable[..., float] | None = None,
+    within: float | str = 0.01,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Bunch:
     """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
 
     The curve by which [1]_ shows that forgotten rows are those that matter.

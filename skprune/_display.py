@@ -1,11 +1,15 @@
 """Pictures of how much can be dropped, and of what was forgotten."""
 
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from skprune._curve import STRATEGIES, K, pruning_curve
-from skprune._selection import check_choice
+from skprune._selection import Strategy, check_choice
+from skprune._selector import ForgettingSelector
 
 # Colour and marker of each strategy, the same in all figures, told apart by colour-blind readers and in grey.
 _STYLES = {
@@ -73,7 +77,16 @@ class PruningCurveDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, strategies, shares, scores, full_scores, fewest_rows=None, score_name=None):
+    def __init__(
+        self,
+        *,
+        strategies: Sequence[str],
+        shares: ArrayLike,
+        scores: ArrayLike,
+        full_scores: ArrayLike,
+        fewest_rows: Mapping[str, Any] | None = None,
+        score_name: str | None = None,
+    ) -> None:
         self.strategies = strategies
         self.shares = shares
         self.scores = scores
@@ -84,22 +97,22 @@ class PruningCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: Any,
+        X: Any,
+        y: Any,
         *,
-        k=K,
-        strategies=STRATEGIES,
-        cv=None,
-        scoring=None,
-        within=0.01,
-        n_jobs=None,
-        verbose=0,
-        ax=None,
-        score_name=None,
-        line_kw=None,
-        fill_between_kw=None,
-    ):
+        k: Sequence[float] | NDArray[Any] = K,
+        strategies: Sequence[Strategy] = STRATEGIES,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        within: float | str = 0.01,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        ax: Any = None,
+        score_name: str | None = None,
+        line_kw: dict[str, Any] | None = None,
+        fill_between_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Cross-validate a pruning Pipeline and draw its curve.
 
         Parameters
@@ -121,7 +134,14 @@ class PruningCurveDisplay:
         display = cls(**curve, score_name=score_name)
         return display.plot(ax=ax, line_kw=line_kw, fill_between_kw=fill_between_kw)
 
-    def plot(self, ax=None, *, score_name=None, line_kw=None, fill_between_kw=None):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        score_name: str | None = None,
+        line_kw: dict[str, Any] | None = None,
+        fill_between_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the curve.
 
         Parameters
@@ -153,7 +173,7 @@ class PruningCurveDisplay:
             self.lines_.append(line)
             self.fill_between_.append(self.ax_.fill_between(shares, mean - spread, mean + spread, **style))
         self.full_line_ = self.ax_.axhline(
-            np.mean(self.full_scores), color="black", linestyle="--", linewidth=1, label="all rows"
+            np.asarray(self.full_scores).mean(), color="black", linestyle="--", linewidth=1, label="all rows"
         )
         self.fewest_rows_mark_ = None
         if self.fewest_rows is not None:
@@ -220,13 +240,15 @@ class ForgettingDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, *, forgetting_scores, margins=None, never_learned=None):
+    def __init__(
+        self, *, forgetting_scores: ArrayLike, margins: ArrayLike | None = None, never_learned: ArrayLike | None = None
+    ) -> None:
         self.forgetting_scores = forgetting_scores
         self.margins = margins
         self.never_learned = never_learned
 
     @classmethod
-    def from_selector(cls, selector, *, kind="hist", ax=None, **kwargs):
+    def from_selector(cls, selector: ForgettingSelector, *, kind: str = "hist", ax: Any = None, **kwargs: Any) -> Self:
         """Draw what a fitted selector recorded.
 
         Parameters
@@ -251,7 +273,7 @@ class ForgettingDisplay:
         )
         return display.plot(ax=ax, kind=kind, **kwargs)
 
-    def plot(self, ax=None, *, kind="hist", **kwargs):
+    def plot(self, ax: Any = None, *, kind: str = "hist", **kwargs: Any) -> Self:
         """Draw the distribution of forgetting events, or a map of the rows.
 
         Parameters

@@ -1,8 +1,11 @@
 """A scikit-learn Pipeline in which steps may select rows while fitting."""
 
-from functools import reduce, wraps
+from collections.abc import Callable
+from functools import reduce, update_wrapper
+from typing import Any, Self, TypeVar
 
 import sklearn.pipeline
+from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -23,10 +26,13 @@ from skprune._steps import (
     skipped,
 )
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-def _documented_as_inherited(method):
+
+def _documented_as_inherited(method: _Method) -> _Method:
     inherited = getattr(sklearn.pipeline.Pipeline, method.__name__)
-    return wraps(getattr(inherited, "__wrapped__", inherited))(method)
+    update_wrapper(method, getattr(inherited, "__wrapped__", inherited))
+    return method
 
 
 def _passed_over(step):
@@ -124,21 +130,21 @@ class Pipeline(sklearn.pipeline.Pipeline):
     steps: list
 
     @_documented_as_inherited
-    def fit(self, X, y=None, **params):
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         return self._fit_steps("fit", X, y, params)
 
     @available_if(can_fit_transform)
     @_documented_as_inherited
-    def fit_transform(self, X, y=None, **params):
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
         return self._fit_steps("fit_transform", X, y, params)
 
     @available_if(last_step_has("fit_predict"))
     @_documented_as_inherited
-    def fit_predict(self, X, y=None, **params):
+    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> Any:
         return self._fit_steps("fit_predict", X, y, params)
 
     @available_if(can_fit_resample)
-    def fit_resample(self, X, y=None, **params):
+    def fit_resample(self, X: Any, y: Any = None, **params: Any) -> tuple[Any, Any]:
         """Fit all steps and return the rows that the last one keeps.
 
         Parameters
@@ -164,7 +170,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     @available_if(can_transform)
     @_documented_as_inherited
-    def transform(self, X, **params):
+    def transform(self, X: Any, **params: Any) -> Any:
         if not (self.steps and selects(self.steps[-1][1])):
             return self._transform_all_rows(X, **params)
         if params:
@@ -176,13 +182,13 @@ class Pipeline(sklearn.pipeline.Pipeline):
         return X
 
     @property
-    def sample_indices_(self):
+    def sample_indices_(self) -> NDArray[Any]:
         kept = [_kept_rows(step) for _, step in self.steps if selects(step)]
         if not can_fit_resample(self) or any(rows is None for rows in kept):
             raise AttributeError("No 'sample_indices_': the last step must select rows, and no step make new ones")
         return reduce(lambda rows, chosen: rows[chosen], kept)
 
-    def without_selection(self):
+    def without_selection(self) -> sklearn.pipeline.Pipeline:
         """Return a plain Pipeline of the same fitted steps that selects no rows.
 
         ``pipe.without_selection()[:-1].transform(X_test)`` is what the last step sees of new rows, for plots and SHAP.
@@ -194,7 +200,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         """
         return _passed_over(self)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         router = super().get_metadata_routing()
         for name, step in router:
             if selects(self.named_steps[name]):
@@ -361,7 +367,9 @@ def _transform_inputs(front, params, names):
     return params | {name: transform(params[name]) for name in set(names) & set(params)}
 
 
-def make_pipeline(*steps, memory=None, transform_input=None, verbose=False):
+def make_pipeline(
+    *steps: Any, memory: Any = None, transform_input: list[str] | None = None, verbose: bool = False
+) -> Pipeline:
     """Make a :class:`Pipeline` whose steps are named after their classes.
 
     Parameters

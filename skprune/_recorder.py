@@ -2,6 +2,7 @@
 
 from functools import partial
 from operator import length_hint
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -77,19 +78,19 @@ class ForgettingRecorder(Callback):
     np.int64(3)
     """
 
-    def __init__(self, record="batch"):
+    def __init__(self, record: str = "batch") -> None:
         self.record = record
 
     # skorch takes every attribute for a parameter whose name does not end with an underscore.
 
-    def initialize(self):
+    def initialize(self) -> Self:
         """Forget what was recorded."""
         for name in ("scores_", "fingerprint_"):
             self.__dict__.pop(name, None)
         self.n_epochs_ = 0
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what a training left that ended by an exception
         self.y_ = y
@@ -123,24 +124,26 @@ class ForgettingRecorder(Callback):
             )
         return iterator
 
-    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         if not hasattr(self, "scores_"):
             self.scores_ = ForgettingScores(len(whole_dataset(dataset_train, self.passed_)), device=_device(net))
         self.error_ = torch.zeros((), device=_device(net))
         self.drawn_.drawn.clear()
 
-    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+    def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
         if training and self.record == "batch":
             self.rows_ = self.drawn_.take(torch.as_tensor(batch[1]))
 
-    def on_batch_end(self, net, batch=None, training=None, y_pred=None, **kwargs):
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: Any = None, y_pred: Any = None, **kwargs: Any
+    ) -> None:
         if training and self.record == "batch":
             rows, y_true, y_pred = self.rows_, torch.as_tensor(batch[1]), _first(y_pred)
             if hasattr(net, "accelerator"):  # each process has trained on its own part of the batch
                 rows, y_true, y_pred = net.accelerator.gather((rows.to(y_pred.device), y_true, y_pred.detach()))
             self._add(net, rows, y_true, y_pred)
 
-    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         self._flush(net)
         _check_loss(net)
         self.drawn_.end()
@@ -157,13 +160,13 @@ class ForgettingRecorder(Callback):
         _check_probabilities(net, self.error_.item())
         self.n_epochs_ += 1
 
-    def on_train_end(self, net, X=None, y=None, **kwargs):
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         replaced = vars(net).get("get_iterator")
         if isinstance(replaced, partial) and replaced.func == self._get_iterator:
             _restore(net, replaced.args[2])
         for name in ("drawn_", "rows_", "y_", "passed_"):
             setattr(self, name, None)
-        self.buffer_ = []
+        self.buffer_: list[torch.Tensor] = []
         self.buffered_ = 0
 
     def _left(self, dataset):

@@ -1,9 +1,14 @@
 """What is known of each row after training: forgetting events, margins, first learned."""
 
 import copy
+import os
+from collections.abc import Sequence
+from operator import add
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from skprune._scores_file import UNREADABLE, pop_held_out, pop_n_runs, read_arrays, write_arrays
 from skprune._state import COLUMNS, PRESENTATIONS, HeldOut, check_rows, column_of, present
@@ -84,19 +89,19 @@ class ForgettingScores:
     array([False, False,  True])
     """
 
-    def __init__(self, n_rows, *, device="cpu"):
+    def __init__(self, n_rows: int, *, device: str | torch.device = "cpu") -> None:
         self.n_rows = n_rows
         self.n_runs = 1
         device = torch.device(device)
         self._state = torch.zeros((n_rows, 4), dtype=torch.int32, device="cpu" if device.type == "mps" else device)
-        self._places = None  # of the rows of a batch in it; there once a batch was
+        self._places: torch.Tensor | None = None  # of the rows of a batch in it; there once a batch was
         # Set instead of the state when the object describes several runs, or scores made elsewhere.
-        self._columns = None
+        self._columns: dict[str, NDArray[Any]] | None = None
         # What models say that have not seen the rows, summed over runs; there once a selector has asked them.
-        self._held_out = None
-        self._mean_trust = None  # of the rows that these were taken from
+        self._held_out: HeldOut | None = None
+        self._mean_trust: float | None = None  # of the rows that these were taken from
 
-    def update(self, rows, correct, margin):
+    def update(self, rows: ArrayLike, correct: ArrayLike, margin: ArrayLike) -> None:
         """Record one batch of presentations.
 
         Parameters
@@ -135,34 +140,34 @@ class ForgettingScores:
         present(self._state, check_rows(rows, self._places), correct, margin)
 
     @property
-    def events(self):
+    def events(self) -> NDArray[np.int64]:
         return self._column("events")
 
     @property
-    def presentations(self):
+    def presentations(self) -> NDArray[np.int64]:
         return self._column("presentations")
 
     @property
-    def margins(self):
+    def margins(self) -> NDArray[np.float64]:
         return self._column("margin_total") / self.n_runs
 
     @property
-    def first_learned(self):
+    def first_learned(self) -> NDArray[np.float64]:
         total, count = self._column("first_learned_total"), self._column("runs_learned")
         return np.divide(total, count, out=np.full(len(self), np.nan), where=count > 0)
 
     @property
-    def never_learned(self):
+    def never_learned(self) -> NDArray[np.bool_]:
         return self._column("runs_learned") == 0
 
     @property
-    def held_out_margins(self):
+    def held_out_margins(self) -> NDArray[np.float64]:
         if self._held_out is None:
             return np.full(len(self), np.nan)
         return self._held_out.margins.astype(np.float64) / self.n_runs
 
     @property
-    def trust(self):
+    def trust(self) -> NDArray[np.float64]:
         """Trust in the label of each row, see Notes: ndarray of shape (n_rows,), float64."""
         if self._held_out is None:
             return self.margins
@@ -170,25 +175,25 @@ class ForgettingScores:
         return (weight * self.margins + self.held_out_margins) / (weight + 1)
 
     @property
-    def mean_trust(self):
+    def mean_trust(self) -> float:
         """Mean trust of all rows, also of those that these scores were taken from: float."""
         return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust
 
     @property
-    def suspects(self):
+    def suspects(self) -> NDArray[np.bool_]:
         return self.trust < min(0.0, -self.mean_trust / 2)
 
     @property
-    def ratings(self):
+    def ratings(self) -> NDArray[np.float64] | None:
         """Accuracy with what each rule keeps of each share: ndarray of shape (n_shares, n_rules), None if unknown."""
         return None if self._held_out is None else self._held_out.ratings / self.n_runs
 
     @property
-    def attainable(self):
+    def attainable(self) -> float:
         """Accuracy that simple models reach on rows that they have not seen: float, nan if unknown."""
         return np.nan if self._held_out is None else self._held_out.attainable / self.n_runs
 
-    def with_held_out(self, held_out):
+    def with_held_out(self, held_out: HeldOut) -> "ForgettingScores":
         """Return the same scores with what models say that have not seen the rows.
 
         Parameters
@@ -202,11 +207,13 @@ class ForgettingScores:
             Shares the state of these.
         """
         scores = copy.copy(self)
-        scores._held_out = HeldOut(held_out.margins * np.float32(self.n_runs), *(self.n_runs * p for p in held_out[1:]))
+        scores._held_out = HeldOut._make(
+            [held_out.margins * np.float32(self.n_runs), *(self.n_runs * p for p in held_out[1:])]
+        )
         scores._mean_trust = None
         return scores
 
-    def presented(self, rows):
+    def presented(self, rows: Any) -> torch.Tensor:
         """Return how often each of `rows` was presented so far, as a tensor on the device of the state.
 
         Parameters
@@ -219,7 +226,7 @@ class ForgettingScores:
         """
         return self._state[rows, PRESENTATIONS]
 
-    def last_accuracy(self):
+    def last_accuracy(self) -> float:
         """Return how many of the rows were predicted correctly at their last presentation, averaged over runs.
 
         Returns
@@ -231,7 +238,7 @@ class ForgettingScores:
         right = right[~np.isnan(right)]
         return float(right.mean() / self.n_runs) if len(right) else np.nan
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | NDArray[Any]) -> "ForgettingScores":
         """Return the scores of some rows, numbered anew in the order given.
 
         Parameters
@@ -255,13 +262,13 @@ class ForgettingScores:
             taken._held_out = self._held_out._replace(margins=self._held_out.margins[rows])
         return taken
 
-    def cpu(self):
+    def cpu(self) -> Self:
         """Return the same scores with their state in the memory of the host."""
         if self._columns is None:
             self._state, self._places = self._state.cpu(), None
         return self
 
-    def __add__(self, other):
+    def __add__(self, other: "ForgettingScores") -> "ForgettingScores":
         if not isinstance(other, ForgettingScores):
             return NotImplemented
         if self.n_rows != other.n_rows:
@@ -271,16 +278,16 @@ class ForgettingScores:
         columns = {name: self._column(name) + other._column(name) for name in COLUMNS}
         total = self._from_columns(columns, self.n_runs + other.n_runs)
         if self._held_out is not None and other._held_out is not None:
-            total._held_out = HeldOut(*(a + b for a, b in zip(self._held_out, other._held_out, strict=True)))
+            total._held_out = HeldOut._make(map(add, self._held_out, other._held_out))
         return total
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.n_rows
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ForgettingScores(n_rows={self.n_rows}, n_runs={self.n_runs})"
 
-    def save(self, file):
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the scores as a compressed ``.npz`` archive, readable without pickle.
 
         Parameters
@@ -292,11 +299,11 @@ class ForgettingScores:
         if self._held_out is not None:
             state |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
         if self._mean_trust is not None:
-            state["mean_trust"] = np.float64(self._mean_trust)
+            state["mean_trust"] = np.array(self._mean_trust)
         write_arrays(file, {"n_runs": np.array(self.n_runs), **state})
 
     @classmethod
-    def load(cls, file):
+    def load(cls, file: str | os.PathLike[str] | BinaryIO) -> Self:
         """Read scores that :meth:`save` wrote.
 
         Parameters
@@ -352,7 +359,10 @@ class ForgettingScores:
         return column_of(self._state, name)
 
 
-def as_scores(scores):
+ScoresLike = ForgettingScores | ArrayLike
+
+
+def as_scores(scores: ScoresLike) -> ForgettingScores:
     """Return `scores` as :class:`ForgettingScores`; of an array, margins and first learned are unknown.
 
     Parameters

@@ -3,31 +3,34 @@
 import math
 import numbers
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from skprune._guard import PruningWarning, warn_of_harm
-from skprune._scores import as_scores
+from skprune._scores import ForgettingScores, ScoresLike, as_scores
 
+Strategy = str | Callable[[ForgettingScores, int, np.random.Generator], ArrayLike]
 NEVER_LEARNED = ("drop", "count", "max")
 TIE_BREAKS = ("margin", "random")
 
 
 def select_rows(
-    scores,
-    k,
+    scores: ScoresLike,
+    k: float,
     *,
-    y=None,
-    strategy="coverage",
-    never_learned="drop",
-    tie_break="margin",
-    balance=False,
-    random_state=None,
-):
+    y: ArrayLike | None = None,
+    strategy: Strategy = "coverage",
+    never_learned: str = "drop",
+    tie_break: str = "margin",
+    balance: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> NDArray[np.int64]:
     """Choose the rows to keep by their forgetting scores.
 
     Parameters
@@ -104,7 +107,7 @@ def select_rows(
         raise ValueError(f"y must have one label a row, {len(scores)} here; got the shape {np.shape(y)}.")
     n_keep = count_kept(k, len(scores))
     rng = np.random.default_rng(check_random_state(random_state).randint(2**32, dtype=np.uint32))
-    choose = strategy
+    choose: Any = strategy
     if not callable(strategy):
         choose = partial(_STRATEGIES[strategy], never_learned=never_learned, tie_break=tie_break)
     if balance:

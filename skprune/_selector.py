@@ -3,8 +3,10 @@
 import copy
 import numbers
 import time
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import assert_all_finite, check_random_state
@@ -17,9 +19,9 @@ from skprune._checks import check_is_matrix, check_labels, check_rows, checkable
 from skprune._default_net import make_default_net
 from skprune._held_out import consult, reduce_sparse
 from skprune._rows import count_rows, is_numeric, take_rows
-from skprune._scores import as_scores
+from skprune._scores import ScoresLike, as_scores
 from skprune._scoring import score_runs, summarise
-from skprune._selection import check_choice, check_selection, forgetting_counts, select_rows
+from skprune._selection import Strategy, check_choice, check_selection, forgetting_counts, select_rows
 
 
 def _may_have_features(selector):
@@ -134,20 +136,20 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: NeuralNetClassifier | None = None,
         *,
-        k=0.5,
-        strategy="coverage",
-        never_learned="drop",
-        tie_break="margin",
-        balance=False,
-        record="batch",
-        n_runs=1,
-        n_jobs=None,
-        memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        k: float = 0.5,
+        strategy: Strategy = "coverage",
+        never_learned: str = "drop",
+        tie_break: str = "margin",
+        balance: bool = False,
+        record: str = "batch",
+        n_runs: int = 1,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.estimator = estimator
         self.k = k
         self.strategy = strategy
@@ -161,7 +163,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, forgetting_scores=None):
+    def fit(self, X: Any, y: Any = None, forgetting_scores: ScoresLike | None = None) -> Self:
         """Train the scoring net and record what it forgets.
 
         Parameters
@@ -210,7 +212,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._scores = scores
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return the kept rows.
 
         Parameters
@@ -243,7 +245,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 assert_all_finite(checkable(X), input_name="X")  # as in fit
         return take_rows(X, self._selected())
 
-    def fit_resample(self, X, y, forgetting_scores=None):
+    def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
         """Fit and return the kept rows with their labels.
 
         Parameters
@@ -258,7 +260,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = self.fit(X, y, forgetting_scores=forgetting_scores)._selected()
         return take_rows(X, rows), take_rows(y, rows)
 
-    def get_support(self, indices=False):
+    def get_support(self, indices: bool = False) -> NDArray[Any]:
         """Return which rows are kept.
 
         Parameters
@@ -280,7 +282,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return mask
 
     @available_if(_may_have_features)
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Return the names of the features, which stay as they are.
 
         Not there where `X` was not two-dimensional, so that kept pictures or texts become no DataFrame by
@@ -298,27 +300,27 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return super().get_feature_names_out(input_features)
 
     @property
-    def forgetting_scores_(self):
+    def forgetting_scores_(self) -> NDArray[np.int64]:
         check_is_fitted(self)
         return forgetting_counts(self._scores, self.never_learned)
 
     @property
-    def margins_(self):
+    def margins_(self) -> NDArray[np.float64]:
         check_is_fitted(self)
         return self._scores.margins
 
     @property
-    def suspects_(self):
+    def suspects_(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
         return self._scores.suspects
 
     @property
-    def never_learned_(self):
+    def never_learned_(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
         return self._scores.never_learned
 
     @property
-    def first_learned_(self):
+    def first_learned_(self) -> NDArray[np.float64]:
         check_is_fitted(self)
         return self._scores.first_learned
 

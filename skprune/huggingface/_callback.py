@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,17 +109,21 @@ class ForgettingTrainerCallback(Recording):
             f"has put a new callback in its place: take trainer.pop_callback({type(self).__name__})."
         )
 
-    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, train_dataloader: Any = None, **kwargs: Any
+    ) -> None:
         super().on_train_begin(args, state, control, model=model, train_dataloader=train_dataloader, **kwargs)
         # A checkpoint of an epoch's last step is saved before the epoch ends, and so before it is recorded.
         if _is_whole(state.epoch) and self.recorded_epoch < state.epoch:
             self._record(args, state, model, train_dataloader)
 
-    def on_epoch_end(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+    def on_epoch_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, train_dataloader: Any = None, **kwargs: Any
+    ) -> None:
         if _is_whole(state.epoch):
             self._record(args, state, model, train_dataloader)
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.scores_.presentations.any():
             warnings.warn(
                 f"Training ended at epoch {state.epoch:.3g}: no epoch was whole, so that nothing was recorded and all rows count "

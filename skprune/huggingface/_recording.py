@@ -5,6 +5,7 @@ import io
 import random
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +28,14 @@ class Recording(TrainerCallback, ExportableState):
     kept: tuple[str, ...] = ("packed_scores",)
     recorder: str
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._begin(None)
 
     def _begin(self, n_rows):
         self._scores: ForgettingScores | None = None if n_rows is None else ForgettingScores(n_rows)
 
     @property
-    def scores_(self):
+    def scores_(self) -> ForgettingScores:
         if self._scores is None:
             raise NotFittedError(self._nothing_recorded())
         return self._scores
@@ -44,7 +45,7 @@ class Recording(TrainerCallback, ExportableState):
         raise NotImplementedError
 
     @property
-    def packed_scores(self):
+    def packed_scores(self) -> str | None:
         """The scores as text, None before training; what a checkpoint keeps."""
         if self._scores is None:
             return None
@@ -53,14 +54,16 @@ class Recording(TrainerCallback, ExportableState):
         return base64.b64encode(stream.getvalue()).decode("ascii")
 
     @packed_scores.setter
-    def packed_scores(self, packed):
+    def packed_scores(self, packed: str | None) -> None:
         self._scores = None if packed is None else ForgettingScores.load(io.BytesIO(base64.b64decode(packed)))
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what transformers stores in a checkpoint and sets on a new callback."""
         return {"args": {}, "attributes": {name: getattr(self, name) for name in self.kept}}
 
-    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, train_dataloader: Any = None, **kwargs: Any
+    ) -> None:
         n_rows = count_rows(train_dataloader.dataset)
         check_head(model)
         dataset, collate = dataset_and_collator(train_dataloader)

@@ -3,13 +3,16 @@
 import base64
 import warnings
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather, pad_across_processes
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from skprune._guard import PruningWarning
+from skprune._scores import ForgettingScores
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
 from skprune.huggingface._rows import number_rows, split_rows
@@ -111,17 +114,17 @@ class ForgettingTrainerMixin(Trainer):
     """
 
     @property
-    def forgetting_scores_(self):
+    def forgetting_scores_(self) -> ForgettingScores:
         return self._recording().scores_
 
-    def get_train_dataloader(self):
+    def get_train_dataloader(self) -> DataLoader:
         loader = super().get_train_dataloader()
         if not self.is_in_train:  # someone wants to look at the batches as they are
             return loader
         self._recording()
         return number_rows(loader)
 
-    def training_step(self, model, inputs, *args, **kwargs):
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         rows, inputs = split_rows(inputs)
         if rows is None:
             raise ValueError(
