@@ -4,6 +4,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+import skorch.dataset
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate, default_convert
 
@@ -35,6 +36,7 @@ class DrawnRows:
                 "Use a map-style torch Dataset."
             )
         self.row_numbers = row_numbers_of(dataset, passed)
+        self.takes_tensors = type(dataset).__getitem__ is not skorch.dataset.Dataset.__getitem__
         own_y = getattr(whole_dataset(dataset, passed), "y", None)
         self.y = y if own_y is None else own_y
         self.batches_as_drawn = True
@@ -45,6 +47,12 @@ class DrawnRows:
 
     def draw(self, positions):
         """Write down the positions, one or several, that an iterator draws from the dataset; return them."""
+        some = positions[0] if isinstance(positions, list) and positions else positions
+        if isinstance(some, torch.Tensor) and not self.takes_tensors:
+            raise TypeError(
+                "The sampler, batch_sampler or iterator of the net gives row numbers as tensors. skorch's Dataset can't look up "
+                "rows by tensors. Let it give ints, as in iter(rows.tolist())."
+            )
         key = list(positions) if isinstance(positions, tuple) else positions
         self.drawn.append(np.atleast_1d(self.row_numbers[key]))
         return positions

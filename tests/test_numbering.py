@@ -10,7 +10,7 @@ from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, Checkpoint, EpochScoring
-from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, default_collate
 
 from skprune import ForgettingRecorder, ForgettingSelector
 
@@ -209,6 +209,41 @@ def test_an_order_that_targets_cannot_tell(scripted, params):
     net.set_params(train_split=None, callbacks=[ForgettingRecorder()], **params)
     with pytest.raises(ValueError, match=r"order of rows can't be told.*shuffle=True"):
         net.fit(X, y)
+
+
+class InTensors:
+    """A sampler of all rows that gives row numbers, or batches of them, as tensors."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def __iter__(self):
+        return iter(torch.arange(50).reshape(self.shape))
+
+    def __len__(self):
+        return self.shape[0]
+
+
+TENSORS = {
+    "sampler": {"iterator_train__sampler": InTensors(50)},
+    "batch_sampler": {"iterator_train__batch_sampler": InTensors(10, 5), "iterator_train__batch_size": 1},
+    "sampler of batches": {"iterator_train__sampler": InTensors(10, 5), "iterator_train__batch_size": None},
+}
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_row_numbers_as_tensors(scripted, case):
+    """They work where they do in skorch without a recorder: with any dataset but skorch's own."""
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=None, callbacks=[Clock(), recorder], **TENSORS[case])
+    net.fit(TensorDataset(torch.from_numpy(X), torch.from_numpy(y)), y=None)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+    with pytest.raises(AttributeError):
+        clone(net).set_params(callbacks=[]).fit(X, y)
+    with pytest.raises(TypeError, match=r"gives row numbers as tensors.*rows\.tolist\(\)"):
+        clone(net).fit(X, y)
+    np.testing.assert_array_equal(ForgettingSelector(net).fit(X, y)._scores.events, events)
 
 
 @pytest.mark.parametrize("descending", [False, True])
