@@ -1,4 +1,4 @@
-"""The Python code of the user guide runs, page by page, and prints what the page says."""
+"""The Python code of the documentation runs, page by page, and prints what the page says."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.filterwarnings("error::skprune.PruningWarning")
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "install.md", *sorted((DOCS / "user_guide").glob("*.md"))]
+PAGES = [*(DOCS / name for name in ("index.md", "install.md", "faq.md")), *sorted((DOCS / "user_guide").glob("*.md"))]
 BLOCKS = re.compile(r"^```python\n(?P<code>.*?)^```$(?:\n+^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
 
@@ -23,7 +23,7 @@ def _figures():
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_code_of(page):
     text, names = page.read_text(), {"__name__": page.stem}
     for block in BLOCKS.finditer(text):
