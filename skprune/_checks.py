@@ -10,17 +10,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch.utils.data import Dataset
 
-from skprune._rows import count_rows, is_table
+from skprune._rows import count_rows, is_table, take_rows
 
 
 def check_labels(y, name):
-    """Return labels as an array of one dimension; refuse those that are no class labels.
+    """Return labels as a one-dimensional array; raise if they are not class labels.
 
     Parameters
     ----------
     y : array-like of shape (n_rows,)
     name : str
-        Of the estimator, for the message.
+        Name of the estimator, for the message.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def check_labels(y, name):
         )
     _refuse_masked(y, "y")
     is_list = isinstance(y, (list, tuple))
-    # Of a list numpy would make strings of all where some are.
+    # numpy would turn all labels of a list into strings if one is a string.
     y = column_or_1d(np.array(y, dtype=object) if is_list else checkable(y), warn=True)
     if len(y) == 0:
         raise ValueError("Found array with 0 sample(s) while a minimum of 2 is required.")
@@ -41,7 +41,7 @@ def check_labels(y, name):
         labels = _of_one_type(y.tolist())
         y = labels if is_list or labels.dtype.kind in "biuf" else y
     if y.dtype.kind in "mM" and np.isnat(y).any():
-        raise ValueError(f"Input y contains NaT, in {np.isnat(y).sum()} of {len(y)} rows. Leave these out of X and y.")
+        raise ValueError(f"Input y contains NaT, in {np.isnat(y).sum()} of {len(y)} rows. Leave these rows out of X and y.")
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)
@@ -59,12 +59,11 @@ def check_is_matrix(X):
 
 
 def check_rows(X, y):
-    """Raise if rows of X can't be looked up, or are not as many as labels."""
+    """Raise if rows of X can't be indexed, or X and y differ in length."""
     _refuse_masked(X, "X")
     if isinstance(X, torch.Tensor) and X.layout is not torch.strided:
         raise TypeError(
-            f"X is a tensor of the layout {X.layout}, which has no rows to be looked up. Use X.to_dense() or a scipy sparse "
-            "matrix."
+            f"X is a tensor with layout {X.layout}, whose rows can't be indexed. Use X.to_dense() or a scipy sparse matrix."
         )
     if count_rows(X) != len(y):
         raise ValueError(f"Found input variables with inconsistent numbers of samples: {[count_rows(X), len(y)]}")
@@ -72,8 +71,34 @@ def check_rows(X, y):
         raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
 
 
+def check_is_matrix(X):
+    """Raise if X is no matrix of numbers, which the built-in net takes, but another container, images or texts."""
+    if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
+        raise TypeError(_not_a_matrix(f"a {type(X).__name__}", "embeddings"))
+    if sparse.issparse(X) or hasattr(X, "columns"):
+        return
+    row = checkable(take_rows(X, np.array([0])))
+    try:
+        row = np.asarray(row)
+    except ValueError:  # its parts differ in shape, which scikit-learn's check explains
+        return
+    if row.ndim > 2:
+        raise ValueError(_not_a_matrix(f"rows of shape {row.shape[1:]}", "X.reshape(len(X), -1) or embeddings"))
+    if row.dtype.kind in "US" or (row.ndim == 1 and np.asarray(row.tolist()).dtype.kind not in "biufc"):
+        what, kind = "rows" if row.ndim == 1 else "values", type(row.ravel().tolist()[0]).__name__
+        raise ValueError(_not_a_matrix(f"{what} of type {kind}", "the output of a vectorizer or embeddings"))
+
+
+def _not_a_matrix(given, example):
+    return (
+        f"The built-in scoring net takes a matrix of numbers, got {given}. Pass a net that takes such rows, "
+        "ForgettingSelector(net), or scores computed elsewhere, fit(..., forgetting_scores=...), or an array with numbers for "
+        f"each row, such as {example}."
+    )
+
+
 def checkable(X):
-    """Return a tensor or sparse matrix in a form that scikit-learn's checks take; anything else as it is."""
+    """Return a tensor or sparse matrix in a form that scikit-learn's checks accept, and anything else unchanged."""
     if sparse.issparse(X):
         return X.tocsr()
     if not isinstance(X, torch.Tensor):
@@ -86,23 +111,23 @@ def _refuse_masked(data, name):
     parts = data.values() if isinstance(data, Mapping) and not sparse.issparse(data) else [data]
     if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise ValueError(
-            f"{name} is a masked array with masked entries, of which the scoring net knows nothing. Fill them in, with "
+            f"{name} is a masked array with masked entries, which the scoring net can't use. Fill them in, with "
             f"{name}.filled(...) or an imputer on {name}.filled(np.nan), or leave their rows out."
         )
 
 
 def _of_one_type(labels):
-    """Return a list of labels as an array; refuse lists of labels, and numbers or None among strings."""
+    """Return a list of labels as an array; raise for nested lists, and for numbers or None among strings."""
     types = {"str" if isinstance(label, str) else type(label).__name__ for label in labels}
     if types & {"list", "tuple", "set", "ndarray"}:
         raise ValueError(
-            f"y needs one label a row, got a {' and a '.join(sorted(types))}: several labels a row have no margin."
+            f"y must have one label per row, got a {' and a '.join(sorted(types))}. Multilabel targets are not supported."
         )
     array = np.asarray(labels)
     if len(types) > 1 and array.dtype.kind not in "biuf":
         raise ValueError(
-            f"The labels in y are of mixed types: {', '.join(sorted(types))}. Leave rows without a label out of X and y, and "
-            "make the others of one type, as with astype(str)."
+            f"The labels in y have mixed types: {', '.join(sorted(types))}. Leave rows without a label out of X and y, and "
+            "convert the others to one type, for example with astype(str)."
         )
     return array
 

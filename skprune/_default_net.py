@@ -4,24 +4,24 @@ import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 
-# Units of the hidden layer up to so many rows, and of more rows, where fewer halve the time and score as well.
+# Units of the hidden layer for up to so many rows, and for more rows. Fewer units then halve the time and score as well.
 _HIDDEN, _MANY_ROWS, _HIDDEN_OF_MANY = 256, 10_000, 128
-# Without it a net on a few hundred features learns wrong labels by heart, and disagrees with none of them.
+# Without dropout, a net on a few hundred features memorizes wrong labels, and disagrees with none of them.
 _DROPOUT = 0.5
-# About a hundred updates an epoch, so that small data have enough of them and large data are not all overhead.
+# About a hundred updates per epoch, enough for small data and with little overhead for large data.
 _UPDATES, _MIN_BATCH, _MAX_BATCH = 100, 8, 1024
-# Large data need fewer epochs: ten up to 5,000 rows, five from 50,000 rows on.
+# Large data need fewer epochs: ten for up to 5,000 rows, five for 50,000 rows and more.
 _MAX_EPOCHS, _MIN_EPOCHS, _ROWS_OF_MAX_EPOCHS = 10, 5, 5000
-# For batches of up to 64 rows; larger batches take larger steps.
+# The learning rate for batches of up to 64 rows. Larger batches take larger steps.
 _LR, _LR_BATCH = 3e-3, 64
-# Numbers at a time of which mean and scale are computed, so that X is never copied as a whole.
+# Mean and scale are computed in chunks of so many numbers, so that X is never copied as a whole.
 _CHUNK = 2**16
-# A feature that is almost always 0, as pixels at the border are, is huge where it is not once it is standardised.
+# A feature that is almost always 0, such as a pixel at the border, is huge elsewhere after standardization.
 _LIMIT = 10.0
 
 
 class StandardisedMLP(torch.nn.Module):
-    """One hidden layer, with dropout, on standardised features.
+    """Multilayer perceptron with one hidden layer and dropout, on standardized features.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class StandardisedMLP(torch.nn.Module):
 
 
 def make_default_net(X, n_classes):
-    """Return a multilayer perceptron for two-dimensional `X`, standardised by its means and deviations.
+    """Return a multilayer perceptron for two-dimensional `X`, which is standardized by its means and deviations.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def make_default_net(X, n_classes):
         module__n_hidden=_HIDDEN if n_rows <= _MANY_ROWS else _HIDDEN_OF_MANY,
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
-        optimizer__fused=True,  # one pass over the weights a step, which counts where X has many columns
+        optimizer__fused=True,  # one pass over the weights per step, which matters if X has many columns
         lr=_LR * max(batch_size / _LR_BATCH, 1) ** 0.25,
         max_epochs=int(
             np.clip(round(_MAX_EPOCHS - 5 * np.log10(n_rows / _ROWS_OF_MAX_EPOCHS)), _MIN_EPOCHS, _MAX_EPOCHS)
@@ -81,13 +81,13 @@ def make_default_net(X, n_classes):
 
 
 def is_default(net):
-    """Tell whether a net is one that :func:`make_default_net` returned, or a clone of it."""
+    """Return whether a net was made by :func:`make_default_net`, or is a clone of such a net."""
     return net.module is StandardisedMLP
 
 
 def _moments(X):
-    """Return mean and standard deviation of every feature, 1 where it is constant, as float32."""
-    shift = _dense(X[:1])[0]  # differences to any row keep the squares small
+    """Return the mean of every feature and its standard deviation, or 1 if the feature is constant, as float32."""
+    shift = _dense(X[:1])[0]  # differences from any row keep the squares small
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):  # said below
@@ -102,9 +102,9 @@ def _moments(X):
     too_large = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
     if len(too_large):
         raise ValueError(
-            f"X has values too large for float32, which the built-in scoring net computes with, in {len(too_large)} features, "
-            f"{too_large[:5].tolist()} the first of them. Scale them in a step before, such as QuantileTransformer, or mend "
-            "what made them so large."
+            f"{len(too_large)} features of X have values too large for float32, which the built-in scoring net computes with; "
+            f"the first are {too_large[:5].tolist()}. Scale them in an earlier step, such as QuantileTransformer, or fix what "
+            "made them so large."
         )
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, np.float32(1))
 

@@ -5,19 +5,19 @@ from collections import Counter
 
 import numpy as np
 
-# More suspects among what is kept than this, and than this many times their share of all rows, are warned of. Set by
-# `python -m benchmarks.quality`, whose report tells what was warned of and how it went.
+# There is a warning if the share of suspects among the kept rows is larger than this, and larger than this many times
+# their share of all rows. The report of `python -m benchmarks.quality` says what these values warn about.
 _MAX_SUSPECTS, _MAX_GROWTH = 0.2, 1.2
 # How far the accuracy of the scoring net on its own training rows may lie below that of simple models on held-out rows.
 _MAX_SHORTFALL = 0.1
 
 
 class PruningWarning(UserWarning):
-    """What is kept is probably not what was meant, or will do harm.
+    """Warning that the kept rows are probably not those that were meant, or will do harm.
 
     See Also
     --------
-    select_rows : Says when it warns.
+    select_rows : Its documentation lists the reasons for a warning.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class PruningWarning(UserWarning):
 
 
 def warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel):
-    """Warn if the scores say little, if what they chose is in large part suspect, or if a class is lost.
+    """Warn if the scores say little, if many of the kept rows are suspects, or if a class is lost.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel):
     kept : ndarray of shape (n_keep,), int64
     y : array-like of shape (n_rows,), or None
     strategy : str or callable
-        ``"random"`` doesn't read the scores, so they are not warned of; what a callable reads is unknown.
+        With ``"random"``, which ignores the scores, there is no warning about them. What a callable reads is unknown.
     tie_break : str
     balance : bool
     stacklevel : int
-        As of `warnings.warn`, for a direct caller.
+        As in `warnings.warn`, counted from the caller of this function.
     """
     if len(kept) == len(scores):
         return
@@ -67,14 +67,14 @@ def _lost_classes(y, kept, balance):
         return None
     remedy = "" if balance else "balance=True, which keeps the same share of every class, or "
     return (
-        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} rows kept. A classifier can't "
-        f"learn such a class. Use {remedy}a larger k."
+        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} kept rows, so a classifier "
+        f"can't learn them. Use {remedy}a larger k."
     )
 
 
 def _count(y):
-    """Return how many rows each class has."""
-    if y.dtype.kind == "O":  # labels may have no order
+    """Return the number of rows of each class."""
+    if y.dtype.kind == "O":  # labels may not be sortable
         return Counter(y.tolist())
     return dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
 
@@ -84,21 +84,21 @@ def _weak_net(scores):
     if not scores.attainable > accuracy + _MAX_SHORTFALL:
         return None
     return (
-        f"The scoring net was right on {accuracy:.0%} of the rows that it trained on, but simple models are right on "
-        f"{scores.attainable:.0%} of rows that they have not seen. Its scores say little about the rows. Train it longer, scale "
-        "the features, or pass a net that suits the data better."
+        f"The scoring net was right on {accuracy:.0%} of its own training rows, but simple models are right on "
+        f"{scores.attainable:.0%} of held-out rows. The scores of the net say little about the rows. Train it longer, scale the "
+        "features, or pass a net that fits the data better."
     )
 
 
 def _no_information(scores, y, reads_margins):
     remedy = (
-        "Rows chosen by them are no better than random rows. Let the scoring net learn more, by more max_epochs, "
+        "Rows selected by them are no better than random rows. Train the scoring net longer, with more max_epochs, "
         "another lr or scaled features, or use strategy='random'."
     )
     read = [scores.events, scores.never_learned] + [scores.margins] * reads_margins
     if all(_is_constant(values) for values in read):
-        margins = "" if reads_margins else ", but for margins, which tie_break='random' leaves unread"
-        return f"The scores carry no information: they are the same for all {len(scores)} rows{margins}. {remedy}"
+        margins = "" if reads_margins else ", except for the margins, which tie_break='random' ignores"
+        return f"The scores carry no information: they are equal for all {len(scores)} rows{margins}. {remedy}"
     accuracy = scores.last_accuracy()
     if y is None or np.isnan(accuracy):
         return None
@@ -106,8 +106,8 @@ def _no_information(scores, y, reads_margins):
     largest = max(sizes) / sum(sizes)
     if accuracy <= largest < 1:
         return (
-            f"The scores carry no information: the net that made them was right on {accuracy:.1%} of the rows when it saw them "
-            f"last, and always predicting the largest class is right on {largest:.1%}. {remedy}"
+            f"The scores carry no information: the scoring net was right on {accuracy:.1%} of the rows at their last "
+            f"presentation, and a classifier that always predicts the largest class is right on {largest:.1%}. {remedy}"
         )
     return None
 
@@ -123,12 +123,12 @@ def _many_suspects(suspects, kept):
     if share <= max(_MAX_SUSPECTS, _MAX_GROWTH * overall):
         return None
     return (
-        f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong, as are {overall:.0%} of all "
-        "rows. A classifier trained on many of them usually does worse than on random rows. Use strategy='coverage', which keeps "
-        "suspects last, or search over strategy and k with GridSearchCV."
+        f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong; among all rows there are "
+        f"{overall:.0%}. A classifier trained on many suspects is usually worse than one trained on random rows. Use "
+        "strategy='coverage', which keeps suspects last, or search over strategy and k with GridSearchCV."
     )
 
 
 def _is_constant(values):
-    """Tell whether all are equal, or all unknown."""
+    """Return whether all values are equal, or all are unknown."""
     return bool(np.isnan(values).all()) or values.min() == values.max()

@@ -1,4 +1,4 @@
-"""What ridge regressions say of rows that they have not seen: margins, and which way of selecting serves best."""
+"""Ridge regressions on held-out rows: margins of the rows, and ratings of the rules that select them."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,29 +19,29 @@ from skprune._rows import is_table, take_rows
 from skprune._scores import HeldOut
 from skprune._selection import RULES, SHARES, apply_rule, count_kept
 
-# Ridge regressions are fitted to this many rows and numbers at most, and to no fewer rows of a larger X.
+# Ridge regressions are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
 _MAX_ROWS, _MAX_NUMBERS, _MIN_ROWS = 20_000, 2**24, 1000
-# Of fewer rows the parts of a split say nothing.
+# With fewer rows, the parts of a split say nothing.
 _FEWEST_ROWS = 30
-# Means, deviations and principal components are those of this many rows and numbers at most.
+# Means, deviations and principal components are computed on at most this many rows and numbers.
 _MAX_FITTED, _MAX_FITTED_NUMBERS = 5000, 2**23
-# Features are transformed so many numbers at a time, and rows predicted so many at a time.
+# Features are transformed in chunks of so many numbers, and rows are predicted in chunks of so many rows.
 _CHUNK, _CHUNK_ROWS = 2**18, 2000
 # How far the accuracy of the regressions may lie below that of a net that sees more than they do.
 _MAX_SHORTFALL = 0.15
 _N_COMPONENTS, _N_FOURIER = 100, 300
-# Standardised features are clipped there, since one that is almost always 0 is huge where it is not.
+# Standardized features are clipped here, because a feature that is almost always 0 is huge where it is not.
 _LIMIT = 5.0
-# Penalties, as multiples of the mean eigenvalue of the Gram matrix: those tried for margins, and those for rating.
+# Penalties as multiples of the mean eigenvalue of the Gram matrix: those to choose from for margins, those for rating.
 _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 _LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
-# Rules are rated by two splits of the rows, or by one of so many that their draw says little.
+# Rules are rated on two splits of the rows, or on one if there are this many rows.
 _ROWS_OF_ONE_SPLIT = 10_000
-# Nearest neighbours of so many rows tell what accuracy can be had.
+# The accuracy of nearest neighbours on so many rows tells what is attainable.
 _N_NEIGHBORS, _N_ASKED = 5, 1000
 
 
-@config_context(transform_output="default")  # arrays, whatever the user wants of transformers
+@config_context(transform_output="default")  # arrays, whatever output the user has chosen for transformers
 def reduce_sparse(X):
     """Return the coordinates of sparse rows along their leading singular vectors.
 
@@ -52,7 +52,7 @@ def reduce_sparse(X):
     Returns
     -------
     X_reduced : ndarray of shape (n_rows, n_components), float32
-        With at most 100 components, which differ in scale.
+        At most 100 components, which differ in scale.
     """
     X = X.tocsr()
     if X.shape[1] <= _N_COMPONENTS:
@@ -63,23 +63,23 @@ def reduce_sparse(X):
 
 @config_context(transform_output="default")
 def consult(scores, X, y, *, same_features=False):
-    """Return `scores` with what ridge regressions on `X` say.
+    """Return `scores` with held-out margins and ratings from ridge regressions on `X`.
 
     Parameters
     ----------
     scores : ForgettingScores
-        With the margin of every row.
+        Every row must have a margin.
     X : array-like of shape (n_rows, ...), or another container
     y : ndarray of shape (n_rows,), int64
         Class numbers from 0.
     same_features : bool, default=False
-        Whether the scoring net sees `X` as the regressions do. If it is much more accurate nevertheless, it has learned
-        labels by heart. Any other net may just be better, and the regressions are not asked then.
+        Whether the scoring net gets `X` as the regressions do. If it is much more accurate even so, it has memorized
+        labels. Any other net may simply be better, and the regressions are then not used.
 
     Returns
     -------
     scores : ForgettingScores
-        Unchanged where `X` is no array of finite numbers, or the regressions know too little.
+        Unchanged if `X` is not an array of finite numbers, or the regressions are not accurate enough.
     """
     X = _as_numbers(X)
     if X is None or 0 in X.shape or len(y) < _FEWEST_ROWS or np.isnan(scores.margins).any():
@@ -107,7 +107,7 @@ def consult(scores, X, y, *, same_features=False):
 
 
 def _as_numbers(X):
-    """Return `X` as a container of numbers with a shape, None where it is none."""
+    """Return `X` as a numeric container with a shape, or None if it can't be converted."""
     if sparse.issparse(X):
         return reduce_sparse(X)
     if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
@@ -124,7 +124,7 @@ def _as_numbers(X):
             X = np.asarray(X)
         except ValueError:  # rows that differ in length
             return None
-    if isinstance(X, np.ndarray) and X.dtype.kind == "O":  # as of DataFrames with columns that may be missing
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O":  # such as DataFrames with nullable columns
         with suppress(TypeError, ValueError):
             X = X.astype(np.float64)
     kind = getattr(getattr(X, "dtype", None), "kind", "O")
@@ -132,25 +132,25 @@ def _as_numbers(X):
 
 
 def _some(rows, n_rows, rng):
-    """Return `n_rows` of the rows, drawn at random and in their order, or all if there are no more."""
+    """Return `n_rows` of the rows, drawn at random and sorted, or all if there are no more."""
     return rows if len(rows) <= n_rows else np.sort(rng.choice(rows, n_rows, replace=False))
 
 
 def _floats(X, rows):
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, which is looked for
-        # Rows that are taken are copies, which may be changed in place.
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives inf, which is checked for
+        # The rows taken are copies, which may be changed in place.
         return np.asarray(take_rows(X, rows)).reshape(len(rows), -1).astype(np.float32, copy=False)
 
 
 def _blocks(X, rows):
-    """Yield rows of `X` as floats, few at a time, so that `X` is never copied as a whole."""
+    """Yield rows of `X` as floats in small blocks, so that `X` is never copied as a whole."""
     n_block = max(_CHUNK // int(np.prod(X.shape[1:])), 1)
     for start in range(0, len(rows), n_block):
         yield _floats(X, rows[start : start + n_block])
 
 
 class _Features:
-    """Principal components of standardised features, and random Fourier features of these.
+    """Principal components of standardized features, and random Fourier features of these.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class _Features:
 
 
 def _margins(features, spaces, rows, X, y, n_classes):
-    """Return the mean margin of the regressions in both spaces for every row, and their accuracy on `rows`."""
+    """Return the margin of every row, averaged over the regressions in both spaces, and the better accuracy on `rows`."""
     margins = np.zeros(len(y), dtype=np.float32)
     fits = [_best_ridge(space, y[rows], n_classes) for space in spaces]
     margins[rows] = np.mean([margin_of(left_out, y[rows]) for _, left_out in fits], axis=0)
@@ -216,7 +216,7 @@ def _centred(F, y, n_classes):
 
 
 def _best_ridge(F, y, n_classes):
-    """Return the ridge regression with the least leave-one-out error of its penalties, and its left-out predictions."""
+    """Return the ridge regression whose penalty has the least leave-one-out error, and its leave-one-out predictions."""
     F, targets, mean, target_mean = _centred(F, y, n_classes)
     values, vectors = np.linalg.eigh((F.T @ F).astype(np.float64))
     rotated = F @ vectors.astype(np.float32)
@@ -233,10 +233,10 @@ def _best_ridge(F, y, n_classes):
 
 
 def _rate(scores, held_out, spaces, y, n_classes, rng):
-    """Return the accuracy with what each rule keeps of each share, on rows that had no part in what is kept.
+    """Return the accuracy of regressions on the rows that each rule keeps, for each share, measured on held-out rows.
 
-    Rows are split, and trust is computed anew on the part that is selected from. Else rows that contradict the tested
-    ones would have less trust and be left out, which flatters the rules that leave out many.
+    Rows are split, and trust is computed again on the part that rows are selected from. Otherwise, rows that contradict
+    the test rows would have less trust and be dropped, which favours rules that drop many rows.
     """
     ratings = np.zeros((len(SHARES), len(RULES)))
     n_splits = 1 if len(y) >= _ROWS_OF_ONE_SPLIT else 2
@@ -264,7 +264,7 @@ def _accuracy(F, y, kept, tested, n_classes, penalty):
 
 
 def margin_of(predicted, y):
-    """Return the entry of the true class minus the largest other one, for predictions of shape (n_rows, n_classes)."""
+    """Return the prediction for the true class minus the largest other one; `predicted` has shape (n_rows, n_classes)."""
     rows = np.arange(len(y))
     true = predicted[rows, y]
     others = predicted.copy()
@@ -273,7 +273,7 @@ def margin_of(predicted, y):
 
 
 def _neighbors_accuracy(Z, y, rng):
-    """Return the accuracy of the nearest neighbours of some rows, without themselves."""
+    """Return the accuracy of nearest neighbours on some rows, which are left out of the training rows."""
     asked = rng.permutation(len(y))[:_N_ASKED]
     others = np.setdiff1d(np.arange(len(y)), asked)
     if len(others) < _N_NEIGHBORS:

@@ -31,56 +31,57 @@ def select_rows(
     balance: bool = False,
     random_state: int | np.random.RandomState | None = None,
 ) -> NDArray[np.int64]:
-    """Choose the rows to keep by their forgetting scores.
+    """Select the rows to keep by their forgetting scores.
 
     Parameters
     ----------
     scores : ForgettingScores or array-like of shape (n_rows,)
-        An array holds numbers that are larger for rows that are forgotten more often. Ties are broken at random, since
-        an array has no margins.
+        Scores of the rows. In an array, larger numbers mean that a row is forgotten more often. Ties are then broken at
+        random, because an array has no margins.
     k : float in (0, 1] or int >= 1
-        How much to keep: a float is a share, ``ceil(k * n_rows)`` rows, an int a number of rows.
+        How much to keep. If float, the share of rows, ``ceil(k * n_rows)`` of them. If int, the number of rows.
     y : array-like of shape (n_rows,), default=None
-        Class labels, needed if `balance`. Where they are given, scores of a net that is no better than always
-        naming the largest class are found out.
+        Class labels. Required if `balance` is True. If given, there is also a warning if the net that made the scores
+        is no better than always predicting the largest class, and if a class almost disappears.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
-        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
-        hard rows it keeps depends on what a selector has found with models that have not seen the rows; without that,
-        as for an array, it keeps a fixed mixture. It reads neither `never_learned` nor `tie_break`.
-        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
-        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. The
+        number of hard rows depends on the ratings that a :class:`ForgettingSelector` has computed on held-out rows. If
+        there are none, as for an array, a fixed rule is used. `never_learned` and `tie_break` have no effect on it.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
+        is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
+        `numpy.random.Generator`. It must return `n_keep` different row numbers.
     never_learned : {"drop", "count", "max"}, default="drop"
-        Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
-        events, which are none (`"count"`), or as forgotten at every presentation (`"max"`), as in [1]_.
+        How to rank rows that were never predicted correctly: after all learned rows (`"drop"`), by their number of
+        events, which is 0 (`"count"`), or as if forgotten at every presentation (`"max"`), as in [1]_.
     tie_break : {"margin", "random"}, default="margin"
-        How rows with equal counts rank: by mean margin, the smallest first where the most forgotten are kept
-        and the largest first where the least forgotten are, or by a draw. Rows that are equal in both are
-        drawn from at random.
+        How to rank rows with equal counts: by mean margin, with the smallest first if the most forgotten rows are
+        kept and the largest first if the least forgotten are, or by a draw. Rows that are equal in both are drawn at
+        random.
     balance : bool, default=False
-        Keep the same share of every class. The total stays exact: what is left after rounding down goes to the
-        classes with the largest remainders.
+        Whether to keep the same share of every class. The total is still exact: rows that are left after rounding
+        down go to the classes with the largest remainders.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws.
 
     Returns
     -------
     rows : ndarray of shape (n_keep,), int64
-        Row numbers, ascending.
+        Row numbers in ascending order.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range, `y` is missing or of another length, or a callable returns
-        something else than `n_keep` different row numbers.
+        If a parameter is out of its range, `y` is missing or has another length, or a callable does not return
+        `n_keep` different row numbers.
 
     Warns
     -----
     PruningWarning
-        If `k` is larger than the number of rows, so that all are kept; if the scores carry no information, because they
-        are all the same or the net that made them never learned anything; if that net is much worse than simple models
-        on rows that they have not seen; if a large share of the rows kept are suspects, and a larger one than of all
-        rows; if at most one row is kept of a class of `y` that has three or more. Scores are not warned of where they do
-        not decide: with ``strategy="random"``, or if all rows are kept.
+        If `k` is larger than the number of rows, so that all are kept. If the scores carry no information, because they
+        are all equal or the net that made them learned nothing. If that net is much worse on its own training rows than
+        simple models are on held-out rows. If a large share of the kept rows are suspects, and a larger share than among
+        all rows. If a class of `y` with three or more rows keeps at most one. There is no warning about scores with
+        ``strategy="random"`` or if all rows are kept, because the scores then have no effect.
 
     See Also
     --------
@@ -104,7 +105,7 @@ def select_rows(
     check_selection(k, strategy, never_learned, tie_break, balance)
     scores = as_scores(scores)
     if y is not None and np.shape(y) != (len(scores),):
-        raise ValueError(f"y must have one label a row, {len(scores)} here; got the shape {np.shape(y)}.")
+        raise ValueError(f"y must have one label per row, {len(scores)} in total; got shape {np.shape(y)}.")
     n_keep = count_kept(k, len(scores))
     rng = np.random.default_rng(check_random_state(random_state).randint(2**32, dtype=np.uint32))
     choose: Any = strategy
@@ -125,19 +126,19 @@ def _choose_by_class(choose, scores, n_keep, y, rng, strategy):
 
 
 def forgetting_counts(scores, never_learned):
-    """Return the events of `scores`, with never-learned rows as forgotten at every presentation if `"max"`."""
+    """Return the events of `scores`; if `"max"`, never-learned rows count as forgotten at every presentation."""
     if never_learned != "max":
         return scores.events
     return np.where(scores.never_learned, scores.presentations, scores.events)
 
 
 def count_kept(k, n_rows):
-    """Return how many of `n_rows` rows `k` keeps; warn where that is more than there are."""
+    """Return how many of `n_rows` rows `k` keeps; warn if `k` is larger than `n_rows`."""
     if not isinstance(k, numbers.Integral):
-        return math.ceil(Fraction(str(k)) * n_rows)  # of its decimal digits: 0.55 is a little more in binary
+        return math.ceil(Fraction(str(k)) * n_rows)  # of the decimal digits, because 0.55 is a little more in binary
     if k > n_rows:
         warnings.warn(
-            f"k={k} is greater than n_samples={n_rows}: all rows are kept. A float, such as k=0.5, keeps a share.",
+            f"k={k} is greater than n_samples={n_rows}: all rows are kept. Use a float, such as k=0.5, to keep a share.",
             PruningWarning,
             stacklevel=3,
         )
@@ -146,7 +147,7 @@ def count_kept(k, n_rows):
 
 def check_selection(k, strategy, never_learned, tie_break, balance):
     """Raise a ValueError if one of the parameters that select rows is out of its range."""
-    forms = "a float in (0, 1], the share of the rows to keep (1.0 is all), or an int >= 1, their number (1 is one row)"
+    forms = "a float in (0, 1], the share of rows to keep (1.0 keeps all), or an int >= 1, the number of rows to keep"
     is_number = isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) >= 1
     is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < float(k) <= 1
     if not (is_share or is_number):
@@ -186,41 +187,41 @@ def _random(scores, n_keep, rng, never_learned, tie_break):
 
 def _coverage(scores, n_keep, rng, never_learned, tie_break):
     unknown = np.isnan(scores.margins)
-    if unknown.all():  # nothing but counts is known, as of an array
+    if unknown.all():  # only counts are known, as for an array
         return _spread(-scores.events.astype(np.float64), -np.inf, RULES[0].exponent, n_keep, rng)
     if unknown.any():
         raise ValueError(
-            f"strategy='coverage' needs the margin of every row; {unknown.sum()} of {len(unknown)} have none. They were never "
-            "presented. Leave them out of X and y, or use strategy='most_forgotten'."
+            f"strategy='coverage' needs the margin of every row, but {unknown.sum()} of {len(unknown)} rows have none, because "
+            "they were never presented. Leave them out of X and y, or use strategy='most_forgotten'."
         )
     return apply_rule(_best_rule(scores.ratings, n_keep / max(len(scores), 1)), scores, n_keep, rng)
 
 
 class Rule(NamedTuple):
-    """A way to spread the rows kept over suspects and difficulties.
+    """A way to distribute the kept rows over suspects and strata of difficulty.
 
     Parameters
     ----------
     threshold : float or None
-        A row is kept last if its trust is below ``-threshold`` times the mean trust; with None no row is.
+        A row is kept last if its trust is below ``-threshold`` times the mean trust. If None, no row is kept last.
     exponent : float
-        Of the other rows, each stratum of trust gets a budget that is this power of its size: 0 is the same for all,
-        so that more hard rows are kept, 1 is as at random.
+        Each stratum of trust gets a budget proportional to this power of its size. With 0 all strata get the same, so
+        that more hard rows are kept. With 1 the shares are those of random rows.
     """
 
     threshold: float | None
     exponent: float
 
 
-# The first one is used where nothing is known of how they fare; random rows, the last one, need a lead less.
+# The first rule is used if there are no ratings. The last one keeps random rows.
 RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
 SHARES = (0.03, 0.1, 0.2, 0.35, 0.6)
-# Random rows are kept unless another rule is rated higher by more than this.
+# Random rows are kept unless the rating of another rule is higher by more than this.
 _LEAD = 0.002
 
 
 def _best_rule(ratings, share):
-    """Return the rule that is rated best at the share that is nearest to the one wanted, in its logarithm."""
+    """Return the rule with the best rating at the share whose logarithm is nearest to that of `share`."""
     if ratings is None:
         return RULES[0]
     row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
@@ -233,7 +234,7 @@ _ROWS_A_STRATUM = 10
 
 
 def apply_rule(rule, scores, n_keep, rng):
-    """Return the numbers of the `n_keep` rows that a rule keeps.
+    """Return the numbers of the rows that a rule keeps.
 
     Parameters
     ----------
@@ -245,14 +246,14 @@ def apply_rule(rule, scores, n_keep, rng):
     Returns
     -------
     rows : ndarray of shape (n_keep,), int64
-        In no order.
+        In no particular order.
     """
     threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
     return _spread(scores.trust, threshold, rule.exponent, n_keep, rng)
 
 
 def _spread(trust, threshold, exponent, n_keep, rng):
-    """Return `n_keep` rows from all strata of those whose trust reaches a threshold, and the others after these."""
+    """Return `n_keep` rows: from all strata of the rows whose trust reaches a threshold, and only then the others."""
     trusted, others = np.flatnonzero(trust >= threshold), np.flatnonzero(trust < threshold)
     if n_keep >= len(trusted):
         draw = rng.random(len(trust))
@@ -268,7 +269,7 @@ def _spread(trust, threshold, exponent, n_keep, rng):
 
 
 def _budgets(sizes, n_keep, exponent):
-    """Share `n_keep` rows among strata by a power of their sizes; what a stratum lacks goes to the others."""
+    """Divide `n_keep` rows among strata by a power of their sizes; what a small stratum lacks goes to the others."""
     weights = np.where(sizes > 0, sizes.astype(float) ** exponent, 0)
     full = sizes == 0
     while True:
@@ -280,7 +281,7 @@ def _budgets(sizes, n_keep, exponent):
 
 
 def _round_to_total(shares, total):
-    """Round shares down, and those with the largest remainders up, so that they sum to `total`."""
+    """Round shares down, except those with the largest remainders, so that they sum to `total`."""
     rounded = np.floor(shares).astype(np.int64)
     largest = np.argsort(rounded - shares, kind="stable")
     rounded[largest[: total - rounded.sum()]] += 1
@@ -296,7 +297,7 @@ _STRATEGIES = {
 
 
 def _smallest(n_keep, keys, rows):
-    """Return the `n_keep` of `rows` that come first by `keys`, looking at a key only where those before it tie."""
+    """Return the `n_keep` of `rows` that come first by `keys`; a key only matters if those before it tie."""
     if n_keep == 0 or n_keep == len(rows) or not keys:
         return rows[:n_keep]
     key = keys[0][rows]
@@ -306,11 +307,11 @@ def _smallest(n_keep, keys, rows):
 
 
 def _class_shares(y, n_keep, n_rows):
-    """Yield the rows of each class and how many of them to keep, by the method of largest remainders."""
+    """Yield the rows of each class and how many of them to keep, by the largest remainder method."""
     if y is None:
-        raise ValueError("balance=True keeps the same share of every class and needs the labels y; got y=None.")
+        raise ValueError("balance=True keeps the same share of every class, and needs the labels y; got y=None.")
     classes = np.unique(y)
-    codes = np.searchsorted(classes, y).astype(np.min_scalar_type(len(classes)))  # small ones are sorted much faster
+    codes = np.searchsorted(classes, y).astype(np.min_scalar_type(len(classes)))  # small dtypes are sorted much faster
     sizes = np.bincount(codes)
     shares = _round_to_total(n_keep * sizes / n_rows, n_keep)
     rows_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
@@ -318,7 +319,7 @@ def _class_shares(y, n_keep, n_rows):
 
 
 def _checked(rows, n_keep, n_rows, strategy):
-    """Return what a strategy chose, or say what is wrong with it; only a callable can be wrong."""
+    """Return the rows that a strategy chose; raise if a callable returned something else."""
     if not callable(strategy):
         return rows
     rows = np.asarray(rows)
@@ -326,7 +327,7 @@ def _checked(rows, n_keep, n_rows, strategy):
     if not (is_numbers and len(rows) == n_keep == len(np.unique(rows))):
         raise ValueError(
             f"The strategy {strategy!r} must return {n_keep} different row numbers, got an array of shape {rows.shape} "
-            f"and dtype {rows.dtype} with {len(np.unique(rows))} different values. Of a mask take np.flatnonzero."
+            f"and dtype {rows.dtype} with {len(np.unique(rows))} different values. If it returns a mask, apply np.flatnonzero."
         )
     if n_keep and (rows.min() < 0 or rows.max() >= n_rows):
         raise ValueError(f"The strategy {strategy!r} must return row numbers from 0 to {n_rows - 1}, got {rows}.")

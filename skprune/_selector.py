@@ -29,90 +29,95 @@ def _may_have_features(selector):
 
 
 class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Keep the training rows that a neural net forgets most often while it learns.
+    """Select training rows by what a neural net forgets while it learns.
 
-    A scoring net is trained on all rows. A forgetting event of a row is a presentation at which the net predicts
-    it wrongly after having predicted it correctly at the one before [1]_. Rows that are never forgotten can
-    often be dropped without loss. `k`, `strategy`, `balance`, `never_learned` and `tie_break` are read when
-    rows are selected, so that a fitted selector takes new ones by ``set_params`` without training.
+    A scoring net is trained on all rows. A forgetting event happens when the net predicts a row wrongly that it
+    predicted correctly in the previous epoch [1]_. Rows that are never forgotten can often be dropped without loss.
+    `k`, `strategy`, `balance`, `never_learned` and `tie_break` are read when rows are selected. After ``set_params``, a
+    fitted selector uses their new values without training again.
 
     Parameters
     ----------
     estimator : NeuralNetClassifier, default=None
-        The scoring net, a skorch `NeuralNetClassifier` or subclass. It is cloned and never changed, and trained
-        on every row: its own validation split is off unless that is a predefined set. None takes a small
-        multilayer perceptron that standardises its input, for two-dimensional numeric `X`.
+        The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
+        validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
+        standardizes its input is used. It requires `X` to be two-dimensional and numeric.
     k : float in (0, 1] or int >= 1, default=0.5
-        How much to keep: a float is a share, ``ceil(k * n_samples)`` rows, an int a number of rows. 1 is one
-        row, 1.0 all of them.
+        How much to keep. If float, the share of rows, ``ceil(k * n_samples)`` of them; 1.0 keeps all. If int, the
+        number of rows; 1 keeps one.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
-        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. How many
-        hard rows it keeps is chosen in `fit`: ridge regressions are trained on what several rules keep, and tested on
-        rows that they have not seen. This needs `X` as an array of numbers of any rank, a DataFrame of numbers or a
-        sparse matrix. For other containers, such as lists of texts, a fixed mixture is kept.
-        ``"most_forgotten"`` and ``"least_forgotten"`` rank by the counts, ``"random"`` draws. A callable ``(scores:
-        ForgettingScores, n_keep: int, rng: numpy.random.Generator) -> row numbers`` returns `n_keep` different ones.
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. The
+        number of hard rows is chosen in `fit`: ridge regressions are trained on the rows that several rules keep, and
+        tested on held-out rows. This requires `X` to be a numeric array with any number of dimensions, a numeric
+        DataFrame or a sparse matrix. For other containers, such as lists of texts, a fixed rule is used.
+        ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
+        is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
+        `numpy.random.Generator`. It must return `n_keep` different row numbers.
     never_learned : {"drop", "count", "max"}, default="drop"
-        Where rows rank that were never predicted correctly: after every learned row (`"drop"`), by their
-        events, which are none (`"count"`), or as forgotten once an epoch (`"max"`), as in [1]_.
+        How to rank rows that were never predicted correctly: after all learned rows (`"drop"`), by their number of
+        events, which is 0 (`"count"`), or as if forgotten in every epoch (`"max"`), as in [1]_.
     tie_break : {"margin", "random"}, default="margin"
-        How rows with equal counts rank: by mean margin, the smallest first where the most forgotten are kept,
-        or by a seeded draw. Never by position.
+        How to rank rows with equal counts: by mean margin, with the smallest first if the most forgotten rows are
+        kept, or by a seeded draw. Their position is never used.
     balance : bool, default=False
-        Keep the same share of every class; the total is still exact.
+        Whether to keep the same share of every class. The total is still exact.
     record : {"batch", "epoch"}, default="batch"
-        ``"batch"`` uses the predictions that training makes anyway, before each update, at no extra forward
+        ``"batch"`` uses the predictions that training makes anyway, before each update, without an extra forward
         pass. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
     n_runs : int, default=1
-        Independent runs whose counts are summed; [1]_ uses 5. Each run initializes its weights anew. A `module` that is
-        an instance keeps the weights that it has, so that all runs start from them, with a warning.
+        Number of independent runs, whose counts are summed; [1]_ uses 5. Each run initializes the weights again. If the
+        `module` of the net is an instance, all runs start from the weights that it has, and a warning says so.
     n_jobs : int, default=None
-        Runs at the same time, through joblib and whatever backend it is set to.
+        Number of runs to train in parallel with joblib, on the backend that joblib is set to.
     memory : joblib.Memory, str or path-like, default=None
-        A folder in which trained runs are kept, so that no search over the parameters that select rows trains a run
-        twice. None keeps the last runs of this process, 16 MB at most; ``joblib.Memory(None)`` keeps none. A run is
-        found again by the net with its code, the data, the seed, `record` and the versions of the libraries. Code of
-        installed packages counts by their version. Where it is unsure whether a net is the same, it is trained again.
+        Folder in which trained runs are stored, so that a search over the parameters that select rows trains each run
+        once. If None, the last runs of this process are kept in memory, 16 MB at most. ``joblib.Memory(None)`` keeps
+        none. A run is identified by the net and its code, the data, the seed, `record` and the versions of the
+        libraries. Code of installed packages is identified by their version. If it is uncertain whether a net is the
+        same, it is trained again.
     random_state : int, RandomState instance or None, default=None
-        Seed of trainings and draws. With an int, a fit repeats bit for bit. With None every fit trains anew, whatever
-        `memory` is.
+        Seed of trainings and draws. Pass an int for reproducible results. If None, every fit trains the net again, and
+        `memory` is not used.
     verbose : int, default=0
-        1 prints a line of summary after training: rows, runs, epochs, seconds, training accuracy of the last
-        epoch, and the shares of rows that were ever forgotten, never learned, and suspects.
-        2 shows bars for runs and epochs as well.
+        If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
+        shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show progress
+        bars for runs and epochs.
 
     Attributes
     ----------
     forgetting_scores_ : ndarray of shape (n_samples,), int64
-        Forgetting events summed over runs, with `never_learned` applied; or the scores that `fit` was given.
+        Forgetting events summed over runs, with `never_learned` applied, or the scores passed to `fit`.
     margins_ : ndarray of shape (n_samples,), float64
-        Probability of a row's own class minus the largest other one, averaged over presentations and runs, in
-        [-1, 1]. Below 0 the net disagrees with the label on average. nan for given scores without margins.
+        Probability of the row's class minus the largest probability of another class, averaged over presentations
+        and runs, in [-1, 1]. If it is negative, the net disagrees with the label on average. nan if `fit` was given
+        scores without margins.
     suspects_ : ndarray of shape (n_samples,), bool
-        Rows whose label is probably wrong, by a rule that is calibrated on the data; see :class:`ForgettingScores`.
+        Whether the label of a row is probably wrong. The rule is calibrated on the data; see
+        :class:`ForgettingScores`.
     never_learned_ : ndarray of shape (n_samples,), bool
-        Rows that were predicted correctly in no run.
+        Whether a row was never predicted correctly in any run.
     first_learned_ : ndarray of shape (n_samples,), float64
-        Epoch, counted from 1, of the first correct prediction, averaged over the runs with one; nan where
-        never.
+        Epoch of the first correct prediction, counted from 1 and averaged over the runs that have one; nan if no run
+        has one.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
-        Number of features, where `X` is two-dimensional.
+        Number of features seen during `fit`. Only defined if `X` is two-dimensional.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of features, where `X` has them and all are strings.
+        Names of features seen during `fit`. Only defined if all names of `X` are strings.
     estimator_ : NeuralNetClassifier
-        The trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
-        class numbers, positions in `classes_`. Rebuilt of weights and history, without the state of its optimizer and
-        callbacks, where the run was not trained by this fit in this process. Not there after a fit with given scores.
+        Trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
+        positions in `classes_`. If the run was not trained by this fit in this process, the net is rebuilt from its
+        weights and history, without the state of its optimizer and callbacks. Not defined if scores were passed to
+        `fit`.
     n_epochs_ : int
-        Number of epochs of the last run. Not there after a fit with given scores.
+        Number of epochs of the last run. Not defined if scores were passed to `fit`.
 
     See Also
     --------
     Pipeline : Applies the selection to X, y and weights while fitting, and not while predicting.
-    select_rows : The selection by itself.
-    ForgettingRecorder : The recording by itself.
+    select_rows : Selects rows by given scores.
+    ForgettingRecorder : Records scores while you train a net yourself.
 
     References
     ----------
@@ -170,27 +175,28 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset, torch Dataset} with \
                 n_samples rows
-            Training rows; whatever the scoring net takes, the columns of a `datasets.Dataset` as the values of a dict.
-            Labels in the samples of a torch Dataset give way to `y`, and its kept rows are a `Subset`.
-            Floating features are cast to the net's dtype, and integer ones too unless the net looks them up in
-            an embedding.
+            Training rows, in any form that the scoring net takes. The net gets the columns of a `datasets.Dataset` as a
+            dict. If `X` is a torch Dataset, `y` replaces the labels in its samples, and its kept rows are a `Subset`.
+            Floating-point features are cast to the dtype of the net, and so are integers unless the net has an
+            embedding layer.
         y : array-like of shape (n_samples,)
             Class labels of any type.
         forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
-            Scores computed elsewhere. Nothing is trained then.
+            Scores computed elsewhere. If given, no net is trained.
 
         Returns
         -------
         self : ForgettingSelector
+            Fitted selector.
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range, `X`, `y` and scores differ in length, `y` is missing, continuous
-            or of one class, or the net's loss becomes nan.
+            If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing,
+            continuous or has a single class; or if the loss of the net becomes nan.
         KeyboardInterrupt
-            If the training is interrupted, by Ctrl-C or by a callback other than skorch's `EarlyStopping` and its
-            subclasses, which end it as usual. The selector is not fitted then.
+            If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
+            subclasses. The selector is then not fitted.
         """
         for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
@@ -218,7 +224,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : container with n_samples rows
-            The fitted rows, in their order, in any representation.
+            The rows passed to `fit`, in the same order and in any representation.
 
         Returns
         -------
@@ -228,16 +234,16 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` has another number of rows than the fitted one, or of features where both are tables of numbers.
+            If the number of rows differs from that in `fit`, or the number of features does and both are numeric.
         """
         check_is_fitted(self)
         n_rows = count_rows(X)
         if n_rows != len(self._scores):
             raise ValueError(
-                f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}: transform returns the "
-                "kept ones of the fitted rows, given in the same order. To leave rows out while fitting and none while "
-                "predicting, make the selector a step of skprune.Pipeline, and see what its last step sees by "
-                "pipe.without_selection()[:-1].transform(X). If X is a single row, Reshape your data with X.reshape(1, -1)."
+                f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}. transform expects the rows "
+                "passed to fit, in the same order, and returns those that are kept. To drop rows while fitting but not while "
+                "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection()[:-1].transform(X) then "
+                "returns what its last step gets. If X is a single row, Reshape your data with X.reshape(1, -1)."
             )
         if self._has_features and is_matrix(X) and is_numeric(X):
             validate_data(self, X, reset=False, skip_check_array=True)
@@ -246,7 +252,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return take_rows(X, self._selected())
 
     def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
-        """Fit and return the kept rows with their labels.
+        """Fit to the data and return the kept rows with their labels.
 
         Parameters
         ----------
@@ -261,17 +267,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return take_rows(X, rows), take_rows(y, rows)
 
     def get_support(self, indices: bool = False) -> NDArray[Any]:
-        """Return which rows are kept.
+        """Return a mask, or the numbers, of the rows that are kept.
 
         Parameters
         ----------
         indices : bool, default=False
-            Return row numbers instead of a mask.
+            If True, return row numbers instead of a mask.
 
         Returns
         -------
         support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
-            Row numbers are ascending.
+            Mask, or row numbers in ascending order.
         """
         check_is_fitted(self)
         rows = self._selected()
@@ -283,15 +289,15 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @available_if(_may_have_features)
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
-        """Return the names of the features, which stay as they are.
+        """Return the names of the features, which do not change.
 
-        Not there where `X` was not two-dimensional, so that kept pictures or texts become no DataFrame by
-        `set_output`.
+        Not defined if `X` was not two-dimensional, so that `set_output` does not turn kept images or texts into a
+        DataFrame.
 
         Parameters
         ----------
         input_features : array-like of str of shape (n_features,), default=None
-            Names; None takes `feature_names_in_`, or x0, x1 and so on.
+            Names of the input features. If None, `feature_names_in_` is used, or x0, x1 and so on.
 
         Returns
         -------
@@ -341,7 +347,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.estimator is not None and not isinstance(self.estimator, NeuralNetClassifier):
             raise TypeError(
                 "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
-                f"{self.estimator!r}. Any classifier can use the kept rows: make it the step behind the selector."
+                f"{self.estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
             )
 
     def _check_X(self, X, y, trains):
@@ -359,8 +365,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         n_rows = len(y)
         if len(scores) != n_rows:
             raise ValueError(
-                f"forgetting_scores has {len(scores)} entries for {n_rows} rows. In cross-validation an array is cut with the "
-                "rows, a ForgettingScores is not: pass its events, or fit on the rows that were scored."
+                f"forgetting_scores has {len(scores)} entries for {n_rows} rows. Cross-validation splits an array along with X, "
+                "but not a ForgettingScores: pass its events, or fit on the rows that were scored."
             )
         scores = copy.deepcopy(scores)
         return consult(scores, X, y) if scores.ratings is None else scores

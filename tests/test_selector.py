@@ -403,6 +403,25 @@ def test_the_built_in_net_wants_finite_features(data, value):
         ForgettingSelector().fit(X, data[1])
 
 
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((20, 8, 8)), r"rows of shape \(8, 8\).*net that takes such rows.*X.reshape\(len\(X\), -1\)"),
+        (torch.zeros(20, 1, 8, 8), r"rows of shape \(1, 8, 8\)"),
+        ([np.zeros((8, 8))] * 20, r"rows of shape \(8, 8\)"),
+        (["a text"] * 20, "rows of type str.*net that takes such rows.*vectorizer"),
+        (np.array(["a text"] * 20, dtype=object), "rows of type str"),
+        (pd.Series(["a text"] * 20), "rows of type str"),
+        ([{"words": 3}] * 20, "rows of type dict"),
+        ([["a", "text"]] * 20, "values of type str"),
+    ],
+    ids=["images", "tensor", "list of images", "list of texts", "array of texts", "series", "dicts", "words"],
+)
+def test_the_built_in_net_takes_no_images_or_texts(X, message):
+    with pytest.raises(ValueError, match=message):
+        ForgettingSelector().fit(X, np.arange(20) % 2)
+
+
 def test_text_features(data):
     X = pd.DataFrame(data[0]).assign(city="Ulm")
     X.columns = list("abcdefg")
