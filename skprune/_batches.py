@@ -105,9 +105,9 @@ class TableDataset(Dataset):
         for name, values in columns.items():
             if not isinstance(values, torch.Tensor):
                 raise ValueError(
-                    f"The scoring net computes with tensors, but rows of the column {name!r} of X make none: they differ in "
-                    "length or are no numbers. Pad them, leave the column out with X.select_columns([...]), or give the net an "
-                    "iterator_train__collate_fn that makes batches of the rows, and an iterator_valid__collate_fn."
+                    f"The scoring net computes with tensors, but the rows of column {name!r} of X can't be converted: they "
+                    "differ in length or are not numeric. Pad them, drop the column with X.select_columns([...]), or pass "
+                    "iterator_train__collate_fn and iterator_valid__collate_fn to the net, which make batches of the rows."
                 )
         return columns, torch.from_numpy(self.y[rows])
 
@@ -147,7 +147,7 @@ class LabelledDataset(SampleDataset):
         if len(others) > 1:
             raise ValueError(
                 f"A sample of the {type(self.X).__name__} passed as X has {len(sample)} parts; expected features, or a pair "
-                "of features and a label. Let it return a dict of the features that the module takes."
+                "of features and a label. If the module takes several inputs, return them as a dict."
             )
         return X, self.y[row]
 
@@ -209,7 +209,7 @@ def _batchable(X):
                 X = X.astype(np.float64)
     is_numeric = not X.is_complex() if isinstance(X, torch.Tensor) else X.dtype.kind in "biuf"
     if not is_numeric:
-        raise ValueError(f"The scoring net computes with real numbers, got features of dtype {X.dtype}. {_ENCODE}")
+        raise ValueError(f"The scoring net computes with real numbers, got features with dtype {X.dtype}. {_ENCODE}")
     return X
 
 
@@ -222,12 +222,14 @@ def check_columns(X):
     columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
     strange = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
     if strange:
-        raise ValueError(f"The scoring net computes with numbers, which columns of X are not: {strange}. {_ENCODE}")
+        raise ValueError(
+            f"The scoring net computes with numbers, but some columns of X are not numeric: {strange}. {_ENCODE}"
+        )
 
 
 _ENCODE = (
-    "Encode them in a step before, such as OrdinalEncoder, TargetEncoder or a vectorizer, fill in what is missing, or give the "
-    "net a dataset of your own."
+    "Encode them in an earlier step, such as OrdinalEncoder, TargetEncoder or a vectorizer, impute missing values, or set the "
+    "dataset parameter of the net."
 )
 
 

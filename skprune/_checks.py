@@ -41,7 +41,9 @@ def check_labels(y, name):
         labels = _of_one_type(y.tolist())
         y = labels if is_list or labels.dtype.kind in "biuf" else y
     if y.dtype.kind in "mM" and np.isnat(y).any():
-        raise ValueError(f"Input y contains NaT, in {np.isnat(y).sum()} of {len(y)} rows. Leave these rows out of X and y.")
+        raise ValueError(
+            f"Input y contains NaT, in {np.isnat(y).sum()} of {len(y)} rows. Leave these rows out of X and y."
+        )
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)

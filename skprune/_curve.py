@@ -30,7 +30,7 @@ STRATEGIES = ("most_forgotten", "coverage", "random")
 
 @dataclass(frozen=True)
 class fewest_rows:
-    """Choose the candidate of a search that keeps the fewest rows and scores nearly as well as the best.
+    """Choose the candidate of a search that keeps the fewest rows and is nearly as good as the best.
 
     Pass it to a search as `refit`, as in ``GridSearchCV(pipe, {"prune__k": [0.5, 0.3, 0.1]}, refit=fewest_rows())``.
     The search must vary one parameter that is named ``k``, or whose name ends in ``__k``. Among the candidates whose
@@ -40,25 +40,25 @@ class fewest_rows:
     Parameters
     ----------
     within : float or "1se", default=0.01
-        How far the mean score may lie below the best one: a number >= 0, in the unit of the score, or ``"1se"`` for
-        one standard error of the best mean score over the folds, after [1]_.
+        How far the mean score may be below the best one. Either a number >= 0, in the unit of the score, or ``"1se"``
+        for one standard error of the best mean score over the folds, as in [1]_.
     scoring : str, default="score"
-        Which score counts if the search computes several, by its name in `scoring` of the search.
+        Name of the score to use if the search computes several.
 
     See Also
     --------
     pruning_curve : Cross-validates several `k` and strategies, and applies the same rule.
-    sklearn.model_selection.GridSearchCV : Calls it.
+    sklearn.model_selection.GridSearchCV : Accepts it as `refit`.
 
     Notes
     -----
-    Candidates without a finite mean score, such as those that failed in a fold, are passed over. A `k` of 1.0 keeps
-    more than any other. Other shares and numbers of rows (0.3 and 500) can't be compared, as `cv_results_` doesn't say
-    how many rows there are; a search should use one kind.
+    Candidates without a finite mean score, such as those that failed in a fold, are ignored. A `k` of 1.0 keeps more
+    than any other. Other shares and numbers of rows (0.3 and 500) can't be compared, because `cv_results_` does not
+    contain the number of rows. Use only one kind in a search.
 
     As with any callable as `refit`, scikit-learn sets `best_index_`, `best_params_` and `best_estimator_`, but no
-    `best_score_`: it is ``search.cv_results_["mean_test_score"][search.best_index_]``. If the search computes several
-    scores, ``search.score`` doesn't know which of them to return; use ``search.best_estimator_.score``.
+    `best_score_`. Use ``search.cv_results_["mean_test_score"][search.best_index_]`` instead. If the search computes
+    several scores, use ``search.best_estimator_.score`` instead of ``search.score``.
 
     :class:`~sklearn.model_selection.HalvingGridSearchCV` ignores a callable `refit` and takes the best score. Call
     ``fewest_rows()(search.cv_results_)`` afterwards: it compares the candidates of the last iteration.
@@ -87,7 +87,7 @@ class fewest_rows:
     def __post_init__(self):
         valid = self.within >= 0 if isinstance(self.within, numbers.Real) else self.within in ("1se",)
         if not valid or isinstance(self.within, bool):
-            raise ValueError(f"within must be a number >= 0 or '1se', one standard error; got {self.within!r}.")
+            raise ValueError(f"within must be a number >= 0, or '1se' for one standard error; got {self.within!r}.")
 
     def __call__(self, cv_results: Mapping[str, Any]) -> int:
         """Return the index of the chosen candidate.
@@ -104,8 +104,8 @@ class fewest_rows:
         Raises
         ------
         ValueError
-            If the results hold no score of that name, no finite one, not exactly one `k`, candidates without it, or
-            shares beside numbers of rows.
+            If the results contain no score with that name, or no finite one; if they do not contain exactly one `k` for
+            every candidate; or if they mix shares and numbers of rows.
         """
         mean = self._mean_scores(cv_results)
         candidates = np.flatnonzero(np.isfinite(mean))
@@ -201,16 +201,16 @@ def pruning_curve(
             default=("most_forgotten", "coverage", "random")
         Which rows are kept, as in :class:`ForgettingSelector`.
     cv : int, cross-validation generator or iterable, default=None
-        As in :func:`sklearn.model_selection.cross_val_score`. The same folds serve all `k` and strategies. Of a
-        splitter by groups pass its splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
+        As in :func:`sklearn.model_selection.cross_val_score`. The same folds are used for all `k` and strategies. To
+        split by groups, pass the splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
     scoring : str or callable, default=None
         As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
     within : float or "1se", default=0.01
-        How far the mean score of the fewest rows may lie below the best one, as in :class:`fewest_rows`.
+        How far the mean score of `fewest_rows` may be below the best one, as in :class:`fewest_rows`.
     n_jobs : int, default=None
-        Folds that are fitted at the same time, through joblib.
+        Number of folds to fit in parallel with joblib.
     verbose : int, default=0
-        1 shows a bar.
+        If 1, show a progress bar.
 
     Returns
     -------
@@ -226,22 +226,22 @@ def pruning_curve(
         full_scores : ndarray of shape (n_folds,), float64
             Scores on test rows where all training rows are kept.
         fewest_rows : :class:`~sklearn.utils.Bunch` or None
-            How much is enough: `strategy`, `k`, `share` and mean `score` of what keeps the fewest rows among all whose
-            mean score is close enough to the best, all rows included. If it is all rows, `strategy` is None and `k` is
-            1.0. None if no mean score is finite.
+            The candidate with the fewest rows whose mean score is close enough to the best: its `strategy`, `k`,
+            `share` and mean `score`. Keeping all rows is a candidate, too, with `strategy` None and `k` 1.0. None if no
+            mean score is finite.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range, `estimator` holds several selectors, or all fits failed.
+        If a parameter is out of its range, `estimator` contains several selectors, or all fits failed.
     TypeError
-        If `estimator` is a selector alone, or a Pipeline of another library with a selector in it.
+        If `estimator` is only a selector, or a Pipeline of another library with a selector in it.
 
     Warns
     -----
     PruningWarning, FitFailedWarning
-        Once, if selections were warned of or fits failed: for which strategies and `k`, and in how many folds. Fits in
-        threads other than the main one show their PruningWarnings one by one.
+        At most one of each, if selections gave warnings or fits failed. It says for which strategies and `k`, and in how
+        many folds. Fits in other threads than the main one show each PruningWarning separately.
 
     See Also
     --------
@@ -251,9 +251,9 @@ def pruning_curve(
 
     Notes
     -----
-    Trained scoring nets are found again by the data that they were trained on, in the `memory` of the selector or
-    a temporary folder. Steps in front of the selector must hence make the same of the same rows each time: give
-    random ones a `random_state`, and the Pipeline a `memory` if they are slow.
+    Runs of the scoring net are stored in the `memory` of the selector or in a temporary folder, and identified by their
+    training data. The steps before the selector must therefore give the same result for the same rows each time: set the
+    `random_state` of random ones. If they are slow, set the `memory` of the Pipeline.
 
     References
     ----------
@@ -320,7 +320,7 @@ def _place(choose, candidates, shares, scores):
 def _check_candidates(k, strategies):
     for name, values, example in (("k", k, "k=[0.1, 0.5]"), ("strategies", strategies, 'strategies=["coverage"]')):
         if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
-            raise ValueError(f"{name} must be a list of at least one to try, such as {example}; got {values!r}.")
+            raise ValueError(f"{name} must be a list with at least one value, such as {example}; got {values!r}.")
     for size, strategy in product(k, strategies):
         check_selection(size, strategy, "drop", "margin", False)
 
@@ -329,7 +329,7 @@ def _with_selector(estimator):
     """Return a clone of `estimator`, behind a selector if it holds none, and the name of the selector in it."""
     if isinstance(estimator, ForgettingSelector):
         raise TypeError(
-            "A selector alone has no score: put a classifier behind it, as in "
+            "A selector alone has no score. Put a classifier after it, as in "
             f"make_pipeline({estimator!r}, LogisticRegression())."
         )
     estimator = clone(estimator)
@@ -341,7 +341,7 @@ def _with_selector(estimator):
     holder = estimator.get_params().get(names[0].rpartition("__")[0], estimator)
     if isinstance(holder, sklearn.pipeline.Pipeline) and not isinstance(holder, Pipeline):
         raise TypeError(
-            f"Only skprune.Pipeline leaves rows out while fitting; got {type(holder).__module__}.{type(holder).__name__} "
+            f"Only skprune.Pipeline can drop rows while fitting; got {type(holder).__module__}.{type(holder).__name__} "
             "with a ForgettingSelector. Import Pipeline or make_pipeline from skprune."
         )
     return estimator, names[0]

@@ -23,9 +23,9 @@ _MAX_BARS = 60
 
 
 class PruningCurveDisplay:
-    """Scores over the share of training rows that are kept, a line for each strategy.
+    """Pruning curve: scores against the share of training rows kept, with a line for each strategy.
 
-    Use :meth:`from_estimator` to make one, or draw the result of :func:`pruning_curve` by
+    Use :meth:`from_estimator` to create one, or draw the result of :func:`pruning_curve` with
     ``PruningCurveDisplay(**curve).plot()``. All parameters are stored as attributes.
 
     Parameters
@@ -39,9 +39,9 @@ class PruningCurveDisplay:
     full_scores : ndarray of shape (n_folds,), float64
         Scores on test rows where all training rows are kept.
     fewest_rows : :class:`~sklearn.utils.Bunch`, default=None
-        The place that is marked, with `share` and `score`; None marks none.
+        The point to mark, with its `share` and `score`. If None, no point is marked.
     score_name : str, default=None
-        Label of the y-axis; None takes "Score".
+        Label of the y-axis. If None, "Score" is used.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class PruningCurveDisplay:
     lines_ : list of matplotlib Line2D
         Mean scores, one line for each strategy.
     fill_between_ : list of matplotlib PolyCollection
-        A standard deviation over folds to both sides, one area for each strategy.
+        Areas of one standard deviation over the folds to both sides, one for each strategy.
     full_line_ : matplotlib Line2D
         The mean score with all rows.
     fewest_rows_mark_ : matplotlib Line2D or None
@@ -113,14 +113,14 @@ class PruningCurveDisplay:
         line_kw: dict[str, Any] | None = None,
         fill_between_kw: dict[str, Any] | None = None,
     ) -> Self:
-        """Cross-validate a pruning Pipeline and draw its curve.
+        """Cross-validate a Pipeline with a selector and draw its pruning curve.
 
         Parameters
         ----------
         estimator, X, y, k, strategies, cv, scoring, within, n_jobs, verbose : as in :func:`pruning_curve`
         ax, line_kw, fill_between_kw : as in :meth:`plot`
         score_name : str, default=None
-            Label of the y-axis; None makes it of `scoring`.
+            Label of the y-axis. If None, it is made from `scoring`.
 
         Returns
         -------
@@ -147,13 +147,13 @@ class PruningCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. If None, a new figure is created.
         score_name : str, default=None
-            Label of the y-axis; None takes that of the display.
+            Label of the y-axis. If None, that of the display is used.
         line_kw : dict, default=None
-            Passed to :meth:`matplotlib.axes.Axes.plot`, for the mean scores.
+            Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for the mean scores.
         fill_between_kw : dict, default=None
-            Passed to :meth:`matplotlib.axes.Axes.fill_between`, for the spread.
+            Keyword arguments of :meth:`matplotlib.axes.Axes.fill_between` for the standard deviations.
 
         Returns
         -------
@@ -188,18 +188,18 @@ class PruningCurveDisplay:
 
 
 class ForgettingDisplay:
-    """How often the rows of a training set were forgotten: a distribution as in [1]_, or a map after [2]_.
+    """Plot of forgetting events: a histogram as in [1]_, or a map of the rows similar to [2]_.
 
-    Use :meth:`from_selector` to make one. All parameters are stored as attributes.
+    Use :meth:`from_selector` to create one. All parameters are stored as attributes.
 
     Parameters
     ----------
     forgetting_scores : ndarray of shape (n_rows,), int or float
-        How often each row was forgotten.
+        Number of forgetting events of each row.
     margins : ndarray of shape (n_rows,), float64, default=None
-        Mean margins, for the map.
+        Mean margins. Required for the map.
     never_learned : ndarray of shape (n_rows,), bool, default=None
-        Rows that were never predicted correctly; None means there are none.
+        Whether each row was never predicted correctly. If None, there are no such rows.
 
     Attributes
     ----------
@@ -208,18 +208,18 @@ class ForgettingDisplay:
     figure_ : matplotlib Figure
         Figure of the axes.
     bars_ : matplotlib BarContainer
-        Of ``kind="hist"``: numbers of learned rows by how often they were forgotten.
+        Number of learned rows by forgetting events. Only defined for ``kind="hist"``.
     never_learned_bar_ : matplotlib BarContainer
-        Of ``kind="hist"``: number of never-learned rows.
+        Number of never-learned rows. Only defined for ``kind="hist"``.
     points_ : matplotlib PathCollection
-        Of ``kind="map"``: learned rows.
+        Learned rows. Only defined for ``kind="map"``.
     never_learned_points_ : matplotlib PathCollection
-        Of ``kind="map"``: never-learned rows.
+        Never-learned rows. Only defined for ``kind="map"``.
 
     See Also
     --------
-    ForgettingSelector : Has the scores.
-    PruningCurveDisplay : Shows how much can be pruned.
+    ForgettingSelector : Computes the scores.
+    PruningCurveDisplay : Shows how many rows can be dropped.
 
     References
     ----------
@@ -249,12 +249,12 @@ class ForgettingDisplay:
 
     @classmethod
     def from_selector(cls, selector: ForgettingSelector, *, kind: str = "hist", ax: Any = None, **kwargs: Any) -> Self:
-        """Draw what a fitted selector recorded.
+        """Plot the scores of a fitted selector.
 
         Parameters
         ----------
         selector : ForgettingSelector
-            Fitted.
+            A fitted selector.
         kind, ax, **kwargs : as in :meth:`plot`
 
         Returns
@@ -274,19 +274,19 @@ class ForgettingDisplay:
         return display.plot(ax=ax, kind=kind, **kwargs)
 
     def plot(self, ax: Any = None, *, kind: str = "hist", **kwargs: Any) -> Self:
-        """Draw the distribution of forgetting events, or a map of the rows.
+        """Plot the distribution of forgetting events, or a map of the rows.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. If None, a new figure is created.
         kind : {"hist", "map"}, default="hist"
-            ``"hist"`` draws how many rows were forgotten how often, on a logarithmic axis. ``"map"`` draws a point
-            a row, mean margin against events; points are moved by at most 0.3 events to the sides, so that fewer
-            hide others.
+            ``"hist"`` draws the number of rows for each number of events, on a logarithmic scale. ``"map"`` draws a
+            point for each row, with its mean margin against its events. Points are shifted horizontally by up to 0.3
+            events to reduce overlap.
         **kwargs : dict
-            Passed to :meth:`matplotlib.axes.Axes.bar` (`"hist"`) or :meth:`matplotlib.axes.Axes.scatter`
-            (`"map"`) for the learned rows.
+            Keyword arguments of :meth:`matplotlib.axes.Axes.bar` (`"hist"`) or
+            :meth:`matplotlib.axes.Axes.scatter` (`"map"`) for the learned rows.
 
         Returns
         -------
@@ -295,13 +295,13 @@ class ForgettingDisplay:
         Raises
         ------
         ValueError
-            If `kind` is none of these, or a map is asked for without margins.
+            If `kind` is unknown, or if a map is requested and a margin is missing.
         """
         check_choice("kind", kind, ("hist", "map"))
         if kind == "map" and (self.margins is None or np.isnan(self.margins).any()):
             raise ValueError(
-                "kind='map' draws the mean margin of every row, and rows without one have no place: those of scores given "
-                "as an array, or never presented. Give a ForgettingScores of rows that were all presented, or draw kind='hist'."
+                "kind='map' needs the mean margin of every row. Scores passed as an array and rows that were never presented "
+                "have none. Use a ForgettingScores in which all rows were presented, or kind='hist'."
             )
         counts = np.asarray(self.forgetting_scores)
         never = np.zeros(len(counts), dtype=bool) if self.never_learned is None else np.asarray(self.never_learned)
@@ -365,5 +365,7 @@ def _import_pyplot():
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("Displays are drawn by matplotlib, which is missing: pip install 'skprune[plot]'.") from error
+        raise ImportError(
+            "Displays require matplotlib, which is not installed: pip install 'skprune[plot]'."
+        ) from error
     return plt

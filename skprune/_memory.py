@@ -57,7 +57,7 @@ def find_store(memory):
         return None
     if getattr(memory, "backend", None) != "local":
         raise ValueError(
-            f"Runs are stored in files: memory must be a folder or a joblib.Memory of one, got {memory!r}."
+            f"Runs are stored in files, so memory must be a folder or a joblib.Memory with a folder, got {memory!r}."
         )
     return Folder(memory.location)
 
@@ -91,7 +91,7 @@ class Folder:
             part.replace(self.path / f"{key}.run")
         except OSError as error:
             part.unlink(missing_ok=True)
-            message = f"Unable to store a finished run in {self.path}, so that it will be trained again: {error}."
+            message = f"Unable to store a finished run in {self.path}, so it will be trained again: {error}."
             warnings.warn(message, PruningWarning, stacklevel=2)
 
 

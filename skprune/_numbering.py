@@ -32,7 +32,7 @@ class DrawnRows:
     def __init__(self, dataset, y=None, passed=None):
         if not hasattr(dataset, "__len__"):
             raise TypeError(
-                f"Rows can be numbered in a dataset that has a length and is indexed; {type(dataset).__name__} has none. "
+                f"Rows can only be numbered in a dataset with a length, and {type(dataset).__name__} has none. "
                 "Use a map-style torch Dataset."
             )
         self.row_numbers = row_numbers_of(dataset, passed)
@@ -64,9 +64,9 @@ class DrawnRows:
             rows = np.concatenate([rows, self.drawn.popleft()])
         if len(rows) < len(y_true):
             raise ValueError(
-                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so "
-                "that they can't be matched. It probably holds rows of its own, or repeats them. Let it index the dataset that "
-                "it is given, dataset[i], once a row, or use a torch DataLoader with a sampler."
+                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so the "
+                "rows can't be matched. It probably has rows of its own, or repeats rows. It must index the dataset that it is "
+                "given, dataset[i], once per row. Alternatively, use a torch DataLoader with a sampler."
             )
         if len(rows) > len(y_true):
             self.drawn.appendleft(rows[len(y_true) :])
@@ -78,17 +78,17 @@ class DrawnRows:
     def _compare(self, rows, y_true):
         if self.y is None:
             raise ValueError(
-                f"The net's {self.by} may change the order of rows, which only targets can tell, and the targets of the dataset "
-                "are unknown. Pass them to fit beside the dataset, net.fit(dataset, y)."
+                f"The net's {self.by} may change the order of rows. Only the targets can show this, but the targets of the "
+                "dataset are unknown. Pass them to fit together with the dataset, net.fit(dataset, y)."
             )
         self.y = self.y.cpu() if isinstance(self.y, torch.Tensor) else torch.from_numpy(np.asarray(self.y))
         expected = self.y[rows]
         if expected.shape != y_true.shape or not (expected == y_true).all():
             raise ValueError(
                 f"The targets of a batch are not those of the {len(rows)} rows drawn for it: the net's {self.by} changes "
-                f"targets, or the order of rows, or leaves rows out. Got {y_true[:5].tolist()}, expected "
-                f"{expected[:5].tolist()}, the first of them. Leave that to the dataset or to a sampler, or use "
-                "record='epoch' with an iterator_valid that keeps the order."
+                f"targets, or the order of rows, or leaves rows out. The first targets are {y_true[:5].tolist()}, expected "
+                f"{expected[:5].tolist()}. Do this in the dataset or in a sampler instead, or use record='epoch' with an "
+                "iterator_valid that keeps the order."
             )
         if len(rows) == 1:  # nothing to exchange within it, but perhaps with the batch before
             self.last, expected = expected, torch.cat([getattr(self, "last", expected), expected])
@@ -101,13 +101,13 @@ class DrawnRows:
         """Raise a ValueError if the batches of the epoch that ends can't be known to have been matched to their rows."""
         if self.drawn:
             raise ValueError(
-                f"The net's {self.by} drew {sum(map(len, self.drawn))} rows more than its batches have, so it can't be known "
-                "which are which. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
+                f"The net's {self.by} drew {sum(map(len, self.drawn))} more rows than its batches have, so the rows can't be "
+                "matched. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
             )
         if self.n_compared > 1 and not (self.rise and self.fall):
             raise ValueError(
-                f"Whether the net's {self.by} changes the order of rows can't be told: within every batch targets are in order "
-                "already. Shuffle the rows, with iterator_train__shuffle=True, or pass them in another order."
+                f"The net's {self.by} may change the order of rows, which can't be detected because the targets within each "
+                "batch are sorted. Shuffle the rows, with iterator_train__shuffle=True, or pass them in another order."
             )
 
 

@@ -59,13 +59,13 @@ def _without_selection(name):
 class Pipeline(sklearn.pipeline.Pipeline):
     """A scikit-learn Pipeline whose steps may select rows while fitting.
 
-    A step with `fit_resample`, such as :class:`ForgettingSelector` or any sampler of imbalanced-learn [1]_, selects
-    rows while fitting: the steps behind it see X, y and row-wise fit parameters cut alike. In a `FrozenEstimator`, it
-    keeps the rows that it kept. It does nothing at `predict`, `transform`, `score` and the like. Without such a step
-    this is :class:`sklearn.pipeline.Pipeline` in every respect.
+    A step with `fit_resample`, such as :class:`ForgettingSelector` or a sampler of imbalanced-learn [1]_, selects rows
+    while fitting. The later steps get X, y and row-wise fit parameters cut to these rows. At `predict`, `transform`,
+    `score` and the like, the step does nothing. If it is wrapped in a `FrozenEstimator`, it keeps the rows that it has
+    kept before. Without such a step, this is :class:`sklearn.pipeline.Pipeline` in every respect.
 
-    With such a step last, the Pipeline has `fit_resample` itself, and its `transform` returns the kept rows of the
-    rows that it was fitted with. A trailing "passthrough" leaves the first as it is, and lets the second return all rows.
+    If the last step selects rows, the Pipeline has `fit_resample`, and its `transform` expects the rows that it was fitted
+    with and returns those that are kept. If a "passthrough" follows, `transform` returns all rows.
 
     Parameters
     ----------
@@ -73,38 +73,37 @@ class Pipeline(sklearn.pipeline.Pipeline):
         (name, estimator) pairs that are chained in sequential order. All but the last need `fit` and `transform`,
         or `fit_resample`.
     transform_input : list of str, default=None
-        Names of metadata that are transformed by the steps in front of the one that asks for them. They are data
-        of their own and never cut.
+        Names of metadata that are transformed by the steps before the one that requests them. They are never cut.
     memory : str or object with the joblib.Memory interface, default=None
         Where fitted transformers and selecting steps are stored.
     verbose : bool, default=False
-        Whether the time of each step is printed; steps in front of a selecting one are counted apart from those
-        behind it.
+        Whether to print the time of each step. The steps before a selecting one and those after it are numbered
+        separately.
 
     Attributes
     ----------
     sample_indices_ : ndarray of shape (n_kept,), int
-        Numbers of the rows that were kept while fitting. Only where the last step selects.
+        Numbers of the rows that were kept while fitting. Only defined if the last step selects rows.
     named_steps, classes_, n_features_in_, feature_names_in_
         As in :class:`sklearn.pipeline.Pipeline`.
 
     See Also
     --------
-    make_pipeline : Names the steps by their classes.
+    make_pipeline : Names the steps after their classes.
     ForgettingSelector : A step that selects rows.
 
     Notes
     -----
     A fit parameter with one entry for each row of X is cut with X, as in scikit-learn's cross-validation. Validation
-    data are never cut: parameters named in `transform_input`, and those whose names have one of the words "val",
-    "valid", "validation", "eval", "evaluation", "test", "dev" and "holdout" between underscores, such as ``X_val``,
-    ``eval_set`` and ``eval_sample_weight``. A parameter that may be either is an error: one that looks like X, or that
-    comes with validation data of as many rows, unless its name has one of the words "weight", "weights", "group",
-    "groups" and "scores". With metadata routing, the name that counts is the one given by `set_fit_request`.
+    data are never cut. These are the parameters named in `transform_input`, and those whose names contain one of the words
+    "val", "valid", "validation", "eval", "evaluation", "test", "dev" and "holdout", separated by underscores, such as
+    ``X_val``, ``eval_set`` and ``eval_sample_weight``. A parameter that may be either raises an error: one that looks like
+    X, or that is passed along with validation data of as many rows, unless its name contains one of the words "weight",
+    "weights", "group", "groups" and "scores". With metadata routing, the name given by `set_fit_request` is used.
 
-    A sampler that makes new rows, such as SMOTE, leaves no row numbers to cut by: a parameter to cut for a step behind
-    it is an error. Metadata go to a selecting step by its `set_fit_resample_request`, a method that imbalanced-learn
-    gives to all classes defined after its import, or else by its `set_fit_request`.
+    A sampler that makes new rows, such as SMOTE, has no row numbers to cut by. A row-wise parameter for a later step then
+    raises an error. To route metadata to a selecting step, use its `set_fit_resample_request`, a method that
+    imbalanced-learn adds to all classes defined after its import, or else its `set_fit_request`.
 
     References
     ----------
@@ -154,7 +153,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         Returns
         -------
         X_kept, y_kept
-            Kept rows, transformed, with their targets.
+            The kept rows, transformed, and their targets.
         """
         return self._fit_steps("fit_resample", X, y, params)
 
@@ -175,7 +174,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
             return self._transform_all_rows(X, **params)
         if params:
             raise ValueError(
-                f"transform of a Pipeline whose last step selects rows takes X alone, got {', '.join(params)}."
+                f"transform of a Pipeline whose last step selects rows takes only X, got {', '.join(params)}."
             )
         for _, step in self.steps:
             X = X if step in (None, "passthrough") else _transform(step, X)
@@ -185,18 +184,19 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def sample_indices_(self) -> NDArray[Any]:
         kept = [_kept_rows(step) for _, step in self.steps if selects(step)]
         if not can_fit_resample(self) or any(rows is None for rows in kept):
-            raise AttributeError("No 'sample_indices_': the last step must select rows, and no step make new ones")
+            raise AttributeError("No 'sample_indices_': the last step must select rows, and no step may make new ones")
         return reduce(lambda rows, chosen: rows[chosen], kept)
 
     def without_selection(self) -> sklearn.pipeline.Pipeline:
         """Return a plain Pipeline of the same fitted steps that selects no rows.
 
-        ``pipe.without_selection()[:-1].transform(X_test)`` is what the last step sees of new rows, for plots and SHAP.
+        ``pipe.without_selection()[:-1].transform(X_test)`` returns new rows as the last step gets them, for example for
+        plots and SHAP.
 
         Returns
         -------
         pipeline : sklearn.pipeline.Pipeline
-            Shares the steps; selecting ones are ``"passthrough"``.
+            It shares the fitted steps. Selecting steps are replaced by ``"passthrough"``.
         """
         return _passed_over(self)
 
@@ -304,8 +304,8 @@ def _check_intermediate(name, step):
     selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
     if selects_inside and not selects(step):
         raise TypeError(
-            f"The step {name!r} is a Pipeline that selects rows in front of its last step, and can't hand on their y. Put its "
-            f"steps into the outer Pipeline one by one: {', '.join(dict(step.steps))}."
+            f"The step {name!r} is a Pipeline that selects rows before its last step, so it can't pass on their y. Put its "
+            f"steps into the outer Pipeline instead: {', '.join(dict(step.steps))}."
         )
     if step not in (None, "passthrough") and not selects(step) and not hasattr(step, "transform"):
         raise TypeError(
@@ -317,8 +317,8 @@ def _check_intermediate(name, step):
 def _transform(step, X):
     if not hasattr(step, "transform"):
         raise ValueError(
-            f"{step!r} has no transform, so that it can't tell whether X holds the rows that it was fitted with. Use "
-            "fit_resample for the kept rows of a fit, and pipe.without_selection().transform(X) for all rows of X."
+            f"{step!r} has no transform, so it can't check whether X contains the rows that it was fitted with. Use "
+            "fit_resample to get the kept rows, and pipe.without_selection().transform(X) to transform all rows of X."
         )
     return step.transform(X)
 
@@ -341,7 +341,7 @@ def _take_kept(params, name, selector):
     rows = _kept_rows(selector)
     if params and rows is None:
         raise ValueError(
-            f"The step {name!r} makes new rows, so that {', '.join(params)} can't be cut in step with X and y: {selector!r} "
+            f"The step {name!r} makes new rows, so {', '.join(params)} can't be cut along with X and y: {selector!r} "
             "has neither get_support nor sample_indices_. Leave them out, or use a step that only selects rows."
         )
     return {param: take_rows(values, rows) for param, values in params.items()}

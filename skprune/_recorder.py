@@ -26,33 +26,32 @@ _OTHERS = 64
 class ForgettingRecorder(Callback):
     """Record the forgetting events of every training row while a skorch net trains.
 
-    :class:`ForgettingSelector` uses it; add it to the callbacks of a net that you train by hand. Rows are
-    numbered as in the data passed to ``net.fit``; those that ``train_split`` holds out are never presented.
+    :class:`ForgettingSelector` uses this callback. You can also add it to the callbacks of a net that you train yourself.
+    Rows are numbered as in the data passed to ``net.fit``. Rows that ``train_split`` holds out are never presented.
 
     Parameters
     ----------
     record : {"batch", "epoch"}, default="batch"
-        ``"batch"`` looks at the predictions that training makes anyway, before each update, as [1]_ does; a row
-        that the net's iterator leaves out of an epoch is predicted at its end, a row that comes more than once
-        counts the first time. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
+        ``"batch"`` records the predictions that training makes anyway, before each update, as in [1]_. If the iterator
+        leaves a row out of an epoch, the row is predicted at the end of the epoch. If a row comes more than once, the
+        first time counts. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
 
     Attributes
     ----------
     scores_ : ForgettingScores
-        What has been recorded since the net was initialized, epochs of ``partial_fit`` included. State lives on
-        the net's device.
+        The scores recorded since the net was initialized, including epochs of ``partial_fit``. Their state is on the
+        device of the net.
     n_epochs_ : int
-        Number of epochs recorded.
+        Number of recorded epochs.
 
     Raises
     ------
     ValueError
-        While training: if the loss of an epoch is nan or infinite, or the predictions are no class
-        probabilities.
+        During the training, if a loss is nan or infinite, or if the predictions are not class probabilities.
 
     See Also
     --------
-    ForgettingSelector : Trains the net and keeps rows by what was recorded.
+    ForgettingSelector : Trains the net and selects rows by the recorded scores.
 
     References
     ----------
@@ -99,9 +98,9 @@ class ForgettingRecorder(Callback):
         before = getattr(self, "fingerprint_", fingerprint)
         if before != fingerprint:
             raise ValueError(
-                f"The net is trained further, by partial_fit or warm_start, on {fingerprint[0]} rows and was trained on other "
-                f"rows, {before[0]}, before, to which the scores belong. Pass the same X and y in the same order, or "
-                "call net.initialize() to begin anew."
+                f"partial_fit or warm_start continues the training on {fingerprint[0]} rows, but the scores belong to "
+                f"{before[0]} other rows, on which the net was trained before. Pass the same X and y in the same order, or call "
+                "net.initialize() to start again."
             )
         self.fingerprint_ = fingerprint
         # Only until skorch calls it next, before the first epoch, so that a copy of the net holds nothing of it.
@@ -119,8 +118,8 @@ class ForgettingRecorder(Callback):
         )
         if length_hint(iterator, 1) == 0:
             raise ValueError(
-                "The net's iterator_train makes no batch at all. With drop_last=True there must be at least batch_size rows: "
-                "choose a smaller batch_size, or leave drop_last out."
+                "The net's iterator_train makes no batches. With drop_last=True there must be at least batch_size rows. "
+                "Use a smaller batch_size, or remove drop_last."
             )
         return iterator
 
@@ -154,8 +153,8 @@ class ForgettingRecorder(Callback):
             left = self._left(dataset_train)
         if len(left):
             raise ValueError(
-                f"{len(left)} rows, {left[:5].tolist()} the first of them, were not presented in epoch {len(net.history)}: the "
-                f"net's iterator_valid, {net.iterator_valid!r}, leaves rows out. Let it go through its whole dataset."
+                f"{len(left)} rows were not presented in epoch {len(net.history)}, the first of them are {left[:5].tolist()}. "
+                f"The net's iterator_valid, {net.iterator_valid!r}, leaves rows out. It must iterate over its whole dataset."
             )
         _check_probabilities(net, self.error_.item())
         self.n_epochs_ += 1
@@ -289,8 +288,8 @@ def _outcome(probabilities, y_true):
 def _check_shape(net, y_pred):
     if y_pred.ndim != 2 or y_pred.shape[1] < 2:
         raise ValueError(
-            f"The net's predictions have the shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number a row and "
-            f"class, at least two classes. The module {type(net.module_).__name__} is perhaps one for regression."
+            f"The net's predictions have shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number per row and "
+            f"class, with at least two classes. The module {type(net.module_).__name__} may be for regression."
         )
 
 
@@ -303,10 +302,10 @@ def _distance_from_probabilities(probabilities):
 def _check_probabilities(net, error):
     if not error < 0.01:
         raise ValueError(
-            f"The net's predictions are no class probabilities: they miss a sum of 1, or the range from 0, by {error:.3g}, "
-            f"so that margins would mean nothing. The net has criterion={net.criterion!r} and "
+            f"The net's predictions are not class probabilities, so margins would be meaningless: a sum differs from 1, or a "
+            f"number is negative, by {error:.3g}. The net has criterion={net.criterion!r} and "
             f"predict_nonlinearity={net.predict_nonlinearity!r}. If its module returns logits, use "
-            "criterion=torch.nn.CrossEntropyLoss or set predict_nonlinearity to a function that makes probabilities of them."
+            "criterion=torch.nn.CrossEntropyLoss, or set predict_nonlinearity to a function that turns them into probabilities."
         )
 
 
@@ -314,8 +313,8 @@ def _check_loss(net):
     losses = np.asarray(net.history[-1, "batches", :, "train_loss"])
     if not np.isfinite(losses).all():
         raise ValueError(
-            f"The training loss became {losses[~np.isfinite(losses)][0]} in epoch {len(net.history)} of the scoring net, so that "
-            "its predictions mean nothing. Usual causes: criterion=NLLLoss, the default, with a module that returns logits "
-            "(use criterion=torch.nn.CrossEntropyLoss, or end the module with a softmax), or a learning rate that is too "
-            f"high (lr={net.lr}). If neither, look for nan or very large values in X."
+            f"The training loss became {losses[~np.isfinite(losses)][0]} in epoch {len(net.history)} of the scoring net, so its "
+            "predictions are meaningless. Common causes are criterion=NLLLoss, the default, with a module that returns "
+            "logits (use criterion=torch.nn.CrossEntropyLoss, or end the module with a softmax), and a learning rate that is "
+            f"too high (lr={net.lr}). Otherwise, look for nan or very large values in X."
         )

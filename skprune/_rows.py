@@ -32,7 +32,7 @@ def count_rows(X):
     if isinstance(X, Mapping) and not sparse.issparse(X):
         lengths = {key: count_rows(values) for key, values in X.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"A dict of arrays needs one entry a row in every value, got the lengths {lengths}.")
+            raise ValueError(f"All values of a dict of arrays must have the same length, got the lengths {lengths}.")
         return next(iter(lengths.values()))
     shape = getattr(X, "shape", None)
     if isinstance(shape, tuple):
@@ -43,8 +43,8 @@ def count_rows(X):
         return count_rows(np.asarray(X))
     if not hasattr(X, "__len__"):
         raise TypeError(
-            f"Expected a container with one entry a row, got {type(X).__name__}, which has no length. Rows are looked up by "
-            "their number: load a stream, such as a datasets.IterableDataset, as a whole, or give rows as a list or array."
+            f"Expected a container with one entry per row, got {type(X).__name__}, which has no length. Rows are indexed by "
+            "their number, so load a stream, such as a datasets.IterableDataset, completely, or pass a list or an array."
         )
     return len(X)
 
@@ -137,9 +137,9 @@ def row_wise(params, X, own=()):
             raise ValueError(
                 f"{name} has one entry for each of the {n_rows} rows of X, but may be validation data: it "
                 + (f"comes with {', '.join(own)} of as many rows" if own else "looks like X")
-                + f". Its name tells: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
-                f"{', '.join(OF_ROWS)} it is cut. Give it another name by set_fit_request of metadata routing, or select rows by "
-                "fit_resample and fit the steps behind on these."
+                + f". Its name decides: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
+                f"{', '.join(OF_ROWS)} it is cut. Use set_fit_request of metadata routing to give it another name, or select "
+                "rows with fit_resample and fit the later steps on these."
             )
     return cut
 

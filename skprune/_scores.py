@@ -17,56 +17,56 @@ from skprune._state import COLUMNS, PRESENTATIONS, HeldOut, check_rows, column_o
 class ForgettingScores:
     """Forgetting events, mean margins and first learned epochs of the rows of a training set.
 
-    A fresh object describes one run, one training of a net: :meth:`update` takes its predictions batch by
-    batch. The sum of two objects describes the runs of both. State is 20 bytes a row, however many epochs
-    there are, and 4 more where held-out margins are known.
+    A new object describes one run, that is, one training of a net. :meth:`update` records its predictions batch by
+    batch. The sum of two objects describes the runs of both. The state takes 20 bytes per row, whatever the number of
+    epochs, and 4 more if held-out margins are known.
 
     Parameters
     ----------
     n_rows : int
         Number of rows of the training set.
     device : str or torch.device, default="cpu"
-        Where the state lives. Batches on another device are moved there. In the memory of the host for ``"mps"``,
-        which lacks the types.
+        Device of the state. Batches on another device are moved to it. For ``"mps"``, which lacks the required dtypes,
+        the state is kept on the CPU.
 
     Attributes
     ----------
     n_rows : int
         Number of rows.
     n_runs : int
-        Number of runs described.
+        Number of runs.
     events : ndarray of shape (n_rows,), int64
-        Forgetting events: how often a row was predicted correctly at one presentation and wrongly at its
+        Number of forgetting events: how often a row was predicted correctly at one presentation and wrongly at the
         next. Summed over runs.
     margins : ndarray of shape (n_rows,), float64
-        Probability of the true class minus the largest other one, averaged over a run's presentations and
-        then over runs, in [-1, 1]; nan for a row that was not presented.
+        Probability of the true class minus the largest probability of another class, averaged over the presentations
+        of a run and then over runs, in [-1, 1]; nan for a row that was not presented.
     first_learned : ndarray of shape (n_rows,), float64
-        The presentation, and so the epoch, counted from 1, at which a row was first predicted correctly,
-        averaged over the runs in which it was; nan where it never was.
+        Presentation, and thus epoch, at which a row was first predicted correctly, counted from 1 and averaged over
+        the runs in which it was; nan if it never was.
     never_learned : ndarray of shape (n_rows,), bool
-        Rows that were predicted correctly at no presentation of any run.
+        Whether a row was not predicted correctly at any presentation of any run.
     presentations : ndarray of shape (n_rows,), int64
-        How often the prediction of a row was looked at. Summed over runs.
+        Number of recorded predictions of a row. Summed over runs.
     held_out_margins : ndarray of shape (n_rows,), float64
-        Margins by models that have not seen the row: the mean of two ridge regressions, one linear and one on random
-        Fourier features, clipped to [-1, 1]. :class:`ForgettingSelector` computes them where `X` is an array of
-        numbers. nan where they are unknown.
+        Margins from models that have not seen the row: the mean over two ridge regressions, one linear and one on
+        random Fourier features, clipped to [-1, 1]. :class:`ForgettingSelector` computes them if `X` is a numeric array.
+        nan if they are unknown.
     suspects : ndarray of shape (n_rows,), bool
-        Rows whose label is probably wrong. See Notes.
+        Whether the label of a row is probably wrong. See Notes.
 
     See Also
     --------
-    ForgettingRecorder : Fills this object while a skorch net trains.
-    select_rows : Chooses the rows to keep by it.
+    ForgettingRecorder : Records these scores while a skorch net trains.
+    select_rows : Selects the rows to keep by these scores.
 
     Notes
     -----
     The trust in a label is the mean of its margin and its held-out margin. The margin of the built-in net has the weight
-    ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net which learned the labels by heart
-    counts little. Where held-out margins are unknown, trust is the margin. A row is a suspect if its
-    trust is below ``min(0, -mean trust / 2)``: the models disagree with the label half as strongly as they agree with
-    the average row.
+    ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net that has memorized the labels has
+    little influence. If held-out margins are unknown, the trust is the margin. A row is a suspect if its trust is below
+    ``min(0, -mean trust / 2)``. The models then disagree with the label at least half as strongly as they agree with the
+    label of the average row.
 
     References
     ----------
@@ -107,21 +107,21 @@ class ForgettingScores:
         Parameters
         ----------
         rows : array-like of shape (n_batch,), int
-            Row numbers, each at most once a batch.
+            Row numbers, each at most once per batch.
         correct : array-like of shape (n_batch,), bool
             Whether each row was predicted correctly.
         margin : array-like of shape (n_batch,), float
-            Probability of the true class minus the largest other one.
+            Probability of the true class minus the largest probability of another class.
 
         Raises
         ------
         ValueError
-            If the three differ in length, a row is no int, is given twice or does not exist, or the object
-            describes several runs. The scores then stay as they were.
+            If the three arguments differ in length; if a row number is not an int, is repeated or does not exist; or if
+            the object describes several runs. The scores are then unchanged.
         """
         if self._columns is not None:
             raise ValueError(
-                "These scores are a sum of runs or were made from an array, and take no more presentations. "
+                "These scores are a sum of runs or were made from an array, so they can't record more presentations. "
                 "Record another run in a new ForgettingScores and add it."
             )
         device = self._state.device
@@ -130,7 +130,7 @@ class ForgettingScores:
         margin = torch.as_tensor(margin, dtype=torch.float32, device=device)
         if not (rows.ndim == 1 and rows.shape == correct.shape == margin.shape):
             raise ValueError(
-                "rows, correct and margin need one entry a presentation each, got the shapes "
+                "rows, correct and margin must have one entry per presentation each, got the shapes "
                 f"{tuple(rows.shape)}, {tuple(correct.shape)} and {tuple(margin.shape)}."
             )
         if len(rows) == 0:
@@ -227,19 +227,19 @@ class ForgettingScores:
         return self._state[rows, PRESENTATIONS]
 
     def last_accuracy(self) -> float:
-        """Return how many of the rows were predicted correctly at their last presentation, averaged over runs.
+        """Return the share of rows that were predicted correctly at their last presentation, averaged over runs.
 
         Returns
         -------
         accuracy : float
-            A share of the rows that were presented in every run; nan where it is unknown, as of scores made elsewhere.
+            Only rows that were presented in every run count. nan if unknown, as for scores made elsewhere.
         """
         right = self._column("runs_right")
         right = right[~np.isnan(right)]
         return float(right.mean() / self.n_runs) if len(right) else np.nan
 
     def take(self, rows: Sequence[int] | NDArray[Any]) -> "ForgettingScores":
-        """Return the scores of some rows, numbered anew in the order given.
+        """Return the scores of some rows, renumbered in the given order.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class ForgettingScores:
         Returns
         -------
         scores : ForgettingScores
-            Takes no more presentations.
+            These can't record more presentations.
         """
         if self._columns is None:
             taken = ForgettingScores(0)
@@ -263,7 +263,7 @@ class ForgettingScores:
         return taken
 
     def cpu(self) -> Self:
-        """Return the same scores with their state in the memory of the host."""
+        """Move the state to the CPU and return the scores."""
         if self._columns is None:
             self._state, self._places = self._state.cpu(), None
         return self
@@ -273,7 +273,7 @@ class ForgettingScores:
             return NotImplemented
         if self.n_rows != other.n_rows:
             raise ValueError(
-                f"Only runs over the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
+                f"Only scores of the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
             )
         columns = {name: self._column(name) + other._column(name) for name in COLUMNS}
         total = self._from_columns(columns, self.n_runs + other.n_runs)
@@ -288,12 +288,12 @@ class ForgettingScores:
         return f"ForgettingScores(n_rows={self.n_rows}, n_runs={self.n_runs})"
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        """Write the scores as a compressed ``.npz`` archive, readable without pickle.
+        """Write the scores to a compressed ``.npz`` archive that can be read without pickle.
 
         Parameters
         ----------
         file : str, path-like or binary stream
-            Written under exactly this name.
+            No extension is added to the name.
         """
         state = {"state": self._state.cpu().numpy()} if self._columns is None else dict(self._columns)
         if self._held_out is not None:
@@ -304,7 +304,7 @@ class ForgettingScores:
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | BinaryIO) -> Self:
-        """Read scores that :meth:`save` wrote.
+        """Read scores that were written by :meth:`save`.
 
         Parameters
         ----------
@@ -313,12 +313,12 @@ class ForgettingScores:
         Returns
         -------
         scores : ForgettingScores
-            A single run goes on where it stopped.
+            The scores of a single run can record more presentations.
 
         Raises
         ------
         ValueError
-            If the file holds anything else, or claims to hold much more than its size allows. Nothing is unpickled.
+            If the file contains anything else, or would unpack to much more than scores do. Nothing is unpickled.
         """
         try:
             arrays = read_arrays(file)
@@ -331,8 +331,8 @@ class ForgettingScores:
             return scores
         except UNREADABLE as error:
             raise ValueError(
-                f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save; "
-                "it may be damaged or of another program."
+                f"{file} contains no forgetting scores: {error}. Expected a file written by ForgettingScores.save. "
+                "The file may be damaged, or written by another program."
             ) from error
 
     @classmethod
@@ -363,12 +363,12 @@ ScoresLike = ForgettingScores | ArrayLike
 
 
 def as_scores(scores: ScoresLike) -> ForgettingScores:
-    """Return `scores` as :class:`ForgettingScores`; of an array, margins and first learned are unknown.
+    """Return `scores` as :class:`ForgettingScores`; for an array, margins and first learned epochs are unknown.
 
     Parameters
     ----------
     scores : ForgettingScores or array-like of shape (n_rows,)
-        Numbers that are larger for rows more often forgotten, or harder.
+        In an array, larger numbers mean that a row is forgotten more often, or is harder.
 
     Returns
     -------
@@ -384,13 +384,13 @@ def as_scores(scores: ScoresLike) -> ForgettingScores:
     events = np.array(scores)  # a copy, since the scores are kept
     if events.ndim != 1 or events.dtype.kind not in "biuf":
         raise ValueError(
-            "Forgetting scores must be a ForgettingScores or a one-dimensional array of numbers, one a row, got "
+            "Forgetting scores must be a ForgettingScores or a one-dimensional array with one number per row, got "
             f"{type(scores).__name__} of shape {events.shape} and dtype {events.dtype}."
         )
     if not np.isfinite(events).all():
         raise ValueError(
             f"Forgetting scores must be finite, got {np.sum(~np.isfinite(events))} nan or inf. "
-            "Give rows without a score a number, or leave them out of X and y."
+            "Replace them by numbers, or leave these rows out of X and y."
         )
     events = events.astype(np.float64 if events.dtype.kind == "f" else np.int64)
     unknown = np.full(len(events), np.nan)

@@ -98,9 +98,9 @@ def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=No
 def _warn_of_same_weights(net, n_runs):
     if n_runs > 1 and isinstance(net.module, torch.nn.Module) and not net.get_params_for("module"):
         warnings.warn(
-            f"The module of the scoring net is an instance, {type(net.module).__name__}. All {n_runs} runs start from the "
-            "weights that it came with, so they differ less than independent runs do. Unless these are pretrained, pass the "
-            "class, with its parameters as module__ parameters of the net, or a function that makes the module.",
+            f"The module of the scoring net is an instance, {type(net.module).__name__}. All {n_runs} runs start from its "
+            "weights, so they differ less than independent runs do. Unless the weights are pretrained, pass the class, with "
+            "its parameters as module__ parameters of the net, or a function that makes the module.",
             PruningWarning,
             stacklevel=4,
         )
@@ -181,7 +181,7 @@ def _train(net, X, y, record, seed, epochs_bar):
         _fit(net, X, y)
     if len(recorder.scores_) != len(y):
         raise ValueError(
-            f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows; every row must be presented."
+            f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
         )
     if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
         # skorch ends a training at Ctrl-C and says nothing.
@@ -204,13 +204,12 @@ def _fit(net, X, y):
         if not re.match(r"Target \d+ is out of bounds", str(error)):
             raise
         raise ValueError(
-            f"{error} The module {type(net.module_).__name__} makes fewer outputs a row than y has classes, {n_classes}: make it "
-            "as many."
+            f"{error} The module {type(net.module_).__name__} has fewer outputs than y has classes. It needs {n_classes}."
         ) from error
     except (TypeError, RuntimeError) as error:
         error.add_note(
-            f"Raised while the scoring net trained. Its module gets a batch of X and returns a tensor of shape (n_batch, "
-            f"{n_classes}), not a tuple or dict; its criterion gets this and class numbers of shape (n_batch,)."
+            f"Raised while the scoring net was trained. Its module gets a batch of X and must return a tensor of shape (n_batch, "
+            f"{n_classes}), not a tuple or dict. Its criterion gets this tensor and class numbers of shape (n_batch,)."
         )
         raise
 
@@ -252,10 +251,10 @@ def _prepare(net, recorder, complete):
     """Return a clone of the net that trains on every row and records."""
     net = clone(net)
     if net.max_epochs < 1:
-        raise ValueError(f"The scoring net needs max_epochs of at least 1, got {net.max_epochs!r}.")
+        raise ValueError(f"max_epochs of the scoring net must be at least 1, got {net.max_epochs!r}.")
     if net.criterion in _REGRESSION or type(net.criterion) in _REGRESSION:
         raise ValueError(
-            f"criterion={net.criterion!r} is for regression, and the labels of the scoring net are class numbers. Use "
+            f"criterion={net.criterion!r} is for regression, but the scoring net is trained on class labels. Use "
             "criterion=torch.nn.CrossEntropyLoss."
         )
     callbacks = net.callbacks
@@ -319,9 +318,9 @@ class _CheckMonitors(Callback):
             monitor = getattr(callback, "monitor", None)
             if isinstance(monitor, str) and monitor.startswith("valid"):
                 raise ValueError(
-                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net trains on every row, "
-                    f"so that there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or give "
-                    "the net a validation set of its own with train_split=skorch.helper.predefined_split(...)."
+                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net is trained on every row, "
+                    f"so there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or pass a "
+                    "separate validation set with train_split=skorch.helper.predefined_split(...)."
                 )
 
 

@@ -1,4 +1,4 @@
-"""What scores are made of: the state of a run, four numbers a row, and what models say that have not seen the rows."""
+"""The parts of scores: the state of a run, four numbers per row, and the results of models on held-out rows."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def check_rows(rows, places):
     """
     if rows.dtype == torch.bool or rows.is_floating_point():
         raise ValueError(
-            f"rows must be row numbers, of an int dtype, got {rows.dtype}. Of a mask take np.flatnonzero(mask)."
+            f"rows must be row numbers with an int dtype, got {rows.dtype}. To use a mask, pass np.flatnonzero(mask)."
         )
     rows = rows.long()
     lowest, highest = (int(bound) for bound in rows.aminmax())

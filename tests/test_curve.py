@@ -93,7 +93,7 @@ def test_a_memory_that_stores_nothing_is_replaced(pipe, data, folder):
 
 def test_a_plain_pipeline_deeper_inside(data):
     plain = sklearn.pipeline.make_pipeline(ForgettingSelector(), StandardScaler())
-    with pytest.raises(TypeError, match=r"Only skprune\.Pipeline leaves rows out"):
+    with pytest.raises(TypeError, match=r"Only skprune\.Pipeline can drop rows"):
         pruning_curve(make_pipeline(plain, LogisticRegression()), *data)
 
 
@@ -332,7 +332,7 @@ def test_scores_that_are_not_there():
 
 @pytest.mark.parametrize("within", [-0.1, "2se", None, np.nan, True])
 def test_within_out_of_range(within):
-    with pytest.raises(ValueError, match=r"within must be a number >= 0 or '1se'"):
+    with pytest.raises(ValueError, match=r"within must be a number >= 0, or '1se'"):
         fewest_rows(within)
 
 

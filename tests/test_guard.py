@@ -78,7 +78,7 @@ def test_equal_scores_carry_no_information(same):
 def test_equal_events_are_told_apart_by_margins():
     scores = record(np.ones((3, 20), dtype=bool), np.tile(np.linspace(0.5, 1, 20), (3, 1)))
     quiet(scores, 0.5)
-    with pytest.warns(PruningWarning, match="but for margins, which tie_break='random' leaves unread"):
+    with pytest.warns(PruningWarning, match="except for the margins, which tie_break='random' ignores"):
         select_rows(scores, 0.5, strategy="most_forgotten", tie_break="random")
     quiet(scores, 0.5, tie_break="random", strategy="coverage")
     with pytest.warns(PruningWarning, match=NO_INFORMATION):
@@ -135,7 +135,7 @@ def test_the_accuracy_of_runs_is_that_of_their_last_presentations():
 def test_a_net_that_never_learned(data):
     X, y = data
     selector = ForgettingSelector(make_net(MLP, lr=0.0), k=0.5, random_state=0).fit(X, y)
-    with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: the net that made them was right on"):
+    with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: the scoring net was right on"):
         selector.transform(X)
 
 

@@ -180,7 +180,7 @@ REFUSED = {
     "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
     "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),
     "iterator with rows of its own": ({"iterator_train": OwnRows}, "OwnRows made a batch of 8 rows, but drew only 0 "),
-    "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"no batch at all.*drop_last"),
+    "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"makes no batches.*drop_last"),
 }
 
 
@@ -207,7 +207,7 @@ def test_an_order_that_targets_cannot_tell(scripted, params):
     if params.get("iterator_train") is LastFirst:
         y = np.repeat([0, 0, 1, 1, 0, 0], 8)
     net.set_params(train_split=None, callbacks=[ForgettingRecorder()], **params)
-    with pytest.raises(ValueError, match=r"order of rows can't be told.*shuffle=True"):
+    with pytest.raises(ValueError, match=r"change the order of rows.*can't be detected.*shuffle=True"):
         net.fit(X, y)
 
 

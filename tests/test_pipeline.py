@@ -471,7 +471,7 @@ def test_a_sampler_last(data):
     np.testing.assert_allclose(clone(pipe).fit_transform(X, y), X_kept)
     smote = make_pipeline(StandardScaler(), SMOTE(random_state=0, sampling_strategy={0: 60}))
     for last in (pipe, smote):
-        with pytest.raises(ValueError, match="has no transform, so that it can't tell"):
+        with pytest.raises(ValueError, match="has no transform, so it can't check"):
             last.fit(X, y).transform(X[:100])
     assert not hasattr(smote, "sample_indices_")
 
@@ -714,11 +714,11 @@ def test_a_frozen_selector_keeps_what_it_selected(data, tmp_path):
             np.testing.assert_allclose(pipe.without_selection()[:-1].transform(X[:7]), seen[:7])
         with pytest.raises(ValueError, match="X has 100 rows"):
             pipe.fit(X[:100], y[:100])
-    with pytest.raises(ValueError, match="can't tell whether X holds the rows"):
+    with pytest.raises(ValueError, match="can't check whether X contains the rows"):
         make_pipeline(FrozenEstimator(make_pipeline(Odd()).fit(X, y)), Remember()).fit(X, y)
     odd = Odd()
     odd.fit_resample(X, y)
-    with pytest.raises(ValueError, match="can't tell whether X holds the rows"):
+    with pytest.raises(ValueError, match="can't check whether X contains the rows"):
         make_pipeline(FrozenEstimator(odd), Remember()).fit(X, y)
 
 

@@ -226,7 +226,7 @@ def test_a_loss_that_is_not_finite(data, params):
 
 def test_predictions_that_are_no_probabilities(data):
     net = make_net(train_split=None, callbacks=[ForgettingRecorder()], predict_nonlinearity=Doubled())
-    with pytest.raises(ValueError, match=r"no class probabilities.*predict_nonlinearity"):
+    with pytest.raises(ValueError, match=r"not class probabilities.*predict_nonlinearity"):
         net.fit(data[0].astype(np.float32), data[1])
 
 

@@ -360,7 +360,7 @@ def half_of_it(dataset, batch_size):
 def test_rows_that_cannot_be_presented(data):
     with pytest.raises(ValueError, match=r"60 rows.*were not presented in epoch 1.*iterator_valid"):
         ForgettingSelector(make_net(iterator_valid=half_of_it), record="epoch").fit(*data)
-    with pytest.raises(ValueError, match=r"no batch at all.*drop_last"):
+    with pytest.raises(ValueError, match=r"makes no batches.*drop_last"):
         ForgettingSelector(make_net(iterator_train__drop_last=True, batch_size=200)).fit(*data)
     with pytest.raises(ValueError, match="max_epochs of at least 1, got 0"):
         ForgettingSelector(make_net(max_epochs=0)).fit(*data)

@@ -191,7 +191,7 @@ def test_bad_choices(params):
 def test_balance_needs_labels():
     with pytest.raises(ValueError, match="needs the labels y"):
         select_rows([1, 2, 3], 0.5, balance=True)
-    with pytest.raises(ValueError, match="one label a row, 3 here"):
+    with pytest.raises(ValueError, match="one label per row, 3 in total"):
         select_rows([1, 2, 3], 0.5, y=[0, 1], balance=True)
 
 

@@ -425,7 +425,7 @@ def test_the_built_in_net_takes_no_images_or_texts(X, message):
 def test_text_features(data):
     X = pd.DataFrame(data[0]).assign(city="Ulm")
     X.columns = list("abcdefg")
-    with pytest.raises(ValueError, match="Encode them in a step before"):
+    with pytest.raises(ValueError, match="Encode them in an earlier step"):
         ForgettingSelector(make_net()).fit(X, data[1])
 
 
