@@ -2,12 +2,12 @@
 A convolutional net on image arrays
 ===================================
 
-The scoring net may be any skorch classifier, on arrays of any rank. Here a small convolutional net scores pictures, and
-the same net is then trained on the ones that are kept.
+The scoring net can be any skorch classifier, and X an array with any number of dimensions. In this example, a convolutional
+net scores images. The same net is then trained on a third of them, which takes a third of the training steps.
 """
 
 # %%
-# The handwritten digits of scikit-learn, as pictures of one channel.
+# The data are the handwritten digits of scikit-learn, as images with one channel.
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -20,7 +20,7 @@ X, X_test, y, y_test = train_test_split(images, digits.target, stratify=digits.t
 print(X.shape, X.dtype)
 
 # %%
-# The net is what skorch users write. Its own validation split does not matter: the selector scores all rows.
+# The net is an ordinary skorch net. Its own validation split has no effect, because the selector scores all rows.
 
 
 class ConvNet(torch.nn.Module):
@@ -54,16 +54,21 @@ net = NeuralNetClassifier(
 )
 
 # %%
-# The selector trains a clone of it, and keeps a third of the pictures, as many of each digit as its share.
+# The selector trains a clone of it for five epochs, which is enough for useful scores. It keeps a third of the images, with
+# the same share of each digit.
+from sklearn.base import clone
+
 from skprune import ForgettingSelector
 
-selector = ForgettingSelector(net, k=1 / 3, balance=True, random_state=0, verbose=1)
+scoring_net = clone(net).set_params(max_epochs=5)
+selector = ForgettingSelector(scoring_net, k=1 / 3, balance=True, random_state=0, verbose=1)
 X_kept, y_kept = selector.fit_resample(X, y)
 print(X_kept.shape, np.bincount(y_kept))
 
 # %%
-# Scores of one net serve any number of training sets. Every strategy keeps a third, and the net is trained on it three
-# times with different seeds, for three times the epochs, so that it makes as many updates as with all pictures.
+# The scores of one net can be used for any number of trainings. The net is trained on the images that each strategy keeps,
+# for 15 epochs with three seeds. It is also trained on all images, for 15 epochs and for 5 epochs. The latter takes as many
+# steps as 15 epochs on a third of the images.
 
 
 def mean_accuracy(X, y, max_epochs):
@@ -74,18 +79,34 @@ def mean_accuracy(X, y, max_epochs):
     return np.mean(accuracies)
 
 
-results = {"all pictures": mean_accuracy(X, y, 15)}
-for strategy in ("most_forgotten", "coverage", "random", "least_forgotten"):
-    rows = selector.set_params(strategy=strategy).get_support()
-    results[strategy.replace("_", " ")] = mean_accuracy(X[rows], y[rows], 45)
+def count_steps(n_images, max_epochs):
+    return max_epochs * -(-n_images // net.batch_size)
+
+
+trainings = {"all images, 15 epochs": (np.arange(len(X)), 15), "all images, 5 epochs": (np.arange(len(X)), 5)}
+for strategy in ("coverage", "most_forgotten", "random", "least_forgotten"):
+    rows = selector.set_params(strategy=strategy).get_support(indices=True)
+    trainings[f"{strategy.replace('_', ' ')}, 15 epochs"] = rows, 15
+
+results = {}
+for name, (rows, max_epochs) in trainings.items():
+    results[name] = mean_accuracy(X[rows], y[rows], max_epochs), count_steps(len(rows), max_epochs)
+    print(f"{name:>27}: {len(rows):5} images, {results[name][1]:4} steps, accuracy {results[name][0]:.1%}")
+print(f"{'the scoring net':>27}: {len(X):5} images, {count_steps(len(X), 5):4} steps")
 
 # %%
-# The easiest pictures teach the net the least.
+# Trained on the most forgotten images, the net is more accurate than after as many steps on all images, and nearly as
+# accurate as after three times as many. Scoring and training together take about two thirds of the steps of a training on all
+# images, and each further training takes a third. The labels of the digits are clean, which suits this strategy. The default,
+# ``"coverage"``, is no better than random images here. It compares rules by ridge regressions, which can learn less from images
+# than a convolutional net can.
 import matplotlib.pyplot as plt
 
-figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-bars = ax.barh(list(results), list(results.values()), color=["0.5", "C0", "C1", "C2", "C3"])
+figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+accuracies = [accuracy for accuracy, _ in results.values()]
+names = [f"{name}\n{n_steps} steps" for name, (_, n_steps) in results.items()]
+bars = ax.barh(names, accuracies, color=["0.3", "0.6", "#0072B2", "#D55E00", "#009E73", "#999999"])
 ax.bar_label(bars, fmt="{:.1%}", padding=3)
 ax.invert_yaxis()
-ax.set(xlabel="Test accuracy", xlim=(min(results.values()) - 0.05, 1.01))
+ax.set(xlabel="Test accuracy", xlim=(min(accuracies) - 0.05, 1.01))
 ax.xaxis.set_major_formatter("{x:.0%}")

@@ -67,7 +67,7 @@ def _lost_classes(y, kept, balance):
         return None
     remedy = "" if balance else "balance=True, which keeps the same share of every class, or "
     return (
-        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} kept rows, so a classifier "
+        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} rows kept, so a classifier "
         f"can't learn them. Use {remedy}a larger k."
     )
 

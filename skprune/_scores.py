@@ -331,7 +331,7 @@ class ForgettingScores:
             return scores
         except UNREADABLE as error:
             raise ValueError(
-                f"{file} contains no forgetting scores: {error}. Expected a file written by ForgettingScores.save. "
+                f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save. "
                 "The file may be damaged, or written by another program."
             ) from error
 

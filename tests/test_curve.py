@@ -167,7 +167,7 @@ def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, dat
         curve = pruning_curve(quick_curve, *data, k=[0.3, 0.6], strategies=["random", fails], cv=3)
     (warning,) = caught
     assert (
-        "6 of 15 fits failed, their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
+        "6 of 15 fits failed, and their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
         in str(warning.message)
     )
     assert "RuntimeError: no rows today" in str(warning.message)
@@ -202,7 +202,7 @@ def test_warnings_are_summed_up_in_one(quick_curve, data, n_jobs):
         pruning_curve(quick_curve, *data, k=[0.3, 70, 90], strategies=["random", reverse], cv=2, n_jobs=n_jobs)
     (warning,) = caught
     assert str(warning.message) == (
-        "8 of 14 fits were warned of: random, k=70 (2 of 2 folds); random, k=90 (2 of 2 folds); "
+        "8 of 14 fits gave warnings: random, k=70 (2 of 2 folds); random, k=90 (2 of 2 folds); "
         "reverse, k=70 (2 of 2 folds); reverse, k=90 (2 of 2 folds). For example: k=90 is greater than n_samples=60: "
         "all rows are kept. A float, such as k=0.5, keeps a share."
     )

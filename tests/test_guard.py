@@ -69,7 +69,7 @@ def test_a_callable_is_warned_of(noisy):
 
 @pytest.mark.parametrize("same", [np.zeros(20), np.full(20, 3.5)])
 def test_equal_scores_carry_no_information(same):
-    with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: they are the same for all 20 rows"):
+    with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: they are equal for all 20 rows"):
         select_rows(same, 0.5)
     quiet(same, 0.5, strategy="random")
     quiet(np.append(same, 7), 0.5)
