@@ -1,22 +1,20 @@
-"""Run the code of pages and save the figures that it draws: ``python docs/draw_figures.py user_guide/forgetting.md``.
+"""Run the code of pages of the guide and save the figures that it draws: ``python docs/draw_figures.py``.
 
-Without arguments, this runs all pages that show such figures. Figure 2 of the page forgetting.md becomes
-images/forgetting_2.png. Needs `skprune[plot]`.
+Figure 2 of the page forgetting.md becomes images/forgetting_2.png. Needs `skprune[plot]`.
 """
 
 import re
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).parent
-PAGES = ("install.md", "user_guide/forgetting.md", "user_guide/searching.md")
+PAGES = ("user_guide/forgetting.md",)
 
 
 def main():
     plt.switch_backend("Agg")
-    for page in sys.argv[1:] or PAGES:
+    for page in PAGES:
         file = DOCS / page
         names = {"__name__": file.stem}
         for code in re.findall(r"^```python\n(.*?)^```$", file.read_text(), flags=re.DOTALL | re.MULTILINE):
