@@ -1,6 +1,8 @@
 """How Sphinx builds these pages: ``make docs``."""
 
 import os
+import re
+import socket
 from pathlib import Path
 
 import matplotlib
@@ -18,14 +20,41 @@ version = release = skprune.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "benchmarks/*"]
 default_role = "literal"
 myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+copybutton_prompt_text = ">>> |... |\\$ "
+copybutton_prompt_is_regexp = True
+
+
+def is_online():
+    """Tell whether the documentation of other libraries can be reached."""
+    try:
+        socket.create_connection(("scikit-learn.org", 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+# Names of other libraries link to their documentation. Without a connection, they are plain text.
+intersphinx_mapping = {}
+if is_online():
+    intersphinx_mapping = {
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
 
 autosummary_generate = True
 autodoc_typehints = "none"  # docstrings say more
@@ -47,20 +76,31 @@ html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = "skprune"
+html_favicon = "_static/logo.svg"
 # Guide and examples are short, and their code needs the width; pages without a section have nothing to navigate.
 html_theme_options = {
-    "show_prev_next": False,
+    "logo": {"text": f"skprune {version}", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "show_prev_next": True,
     "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
 }
-html_sidebars = {name: [] for name in ("index", "install", "benchmarks", "whats_new", "coming_from_*")}
+ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new")
+html_sidebars = {name: [] for name in ALONE}
 html_show_sourcelink = False
+# Tables with more lines than this are folded.
+MAX_LINES = 20
 
 
 def add_tables(app, docname, source):
-    """Append to the page of benchmarks the sections in the folder of that name, whose links start a folder deeper."""
+    """Append the sections in the folder benchmarks to the page of that name. Their links start a folder deeper."""
     if docname == "benchmarks":
         sections = [file.read_text() for file in sorted(Path(app.srcdir, "benchmarks").glob("*.md"))]
-        source[0] += "".join(f"\n{section.replace('](../', '](')}" for section in sections)
+        tables = "".join(f"\n{section.replace('](../', '](')}" for section in sections)
+        source[0] += re.sub(rf"(?:^\|.*\n){{{MAX_LINES},}}", fold, tables, flags=re.MULTILINE)
+
+
+def fold(table):
+    n_rows = table[0].count("\n") - 2
+    return f":::{{dropdown}} Table with {n_rows} rows\n\n{table[0]}\n:::\n"
 
 
 def setup(app):
