@@ -12,8 +12,8 @@ On the command line::
     python imdb_transformer.py --rows 2000
 
 Without options this fine-tunes DistilBERT on all 25,000 reviews and keeps a tenth, for which a GPU is advisable.
-``--model`` takes a folder as well as a name. ``--train`` and ``--test`` take files to use instead of the IMDB reviews;
-each line is a JSON object with a "text" and a "label".
+``--model`` takes a name or a folder. ``--train`` and ``--test`` take files to use instead of the IMDB reviews, in which each
+line is a JSON object with a "text" and a "label".
 
 Recorded output
 ---------------

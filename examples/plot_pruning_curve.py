@@ -2,14 +2,14 @@
 How much can be dropped?
 ========================
 
-One call answers it: :class:`~skprune.PruningCurveDisplay` cross-validates a pruning Pipeline over the share of rows
-that is kept, for several strategies, and draws the score with all rows beside them. The scoring net is trained once a
+:class:`~skprune.PruningCurveDisplay` answers this question for your data. It cross-validates a Pipeline for several shares of
+rows and several strategies, and draws their scores together with the score of all rows. The scoring net is trained once per
 fold, whatever the number of points.
 """
 
 # %%
-# The data are the handwritten digits that come with scikit-learn, and the classifier is a support vector machine,
-# whose training time grows faster than the number of rows. The scoring net is the built-in one.
+# The data are the handwritten digits of scikit-learn. The classifier is a support vector machine, whose training time grows
+# faster than the number of rows. The scoring net is the built-in one.
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
@@ -19,7 +19,7 @@ X, y = load_digits(return_X_y=True)
 pipe = make_pipeline(ForgettingSelector(random_state=0), SVC())
 
 # %%
-# Folds are drawn at random, since the digits are sorted by their writers.
+# The folds are drawn at random, because the digits are sorted by writer.
 from sklearn.model_selection import StratifiedKFold
 
 cv = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -28,17 +28,18 @@ display = PruningCurveDisplay.from_estimator(
 )
 
 # %%
-# The lines are means over folds, the areas a standard deviation to both sides. With 40% or more kept, the most
-# forgotten rows do about as well as all rows: what they leave out is easy, and the machine would have got it right
-# anyway. With little kept, the most forgotten rows alone are a bad sample of the digits, and ``"coverage"``, which takes
-# rows of every difficulty, is the safer choice. The same as numbers:
+# The lines show means over the folds, and the areas extend one standard deviation to both sides. If 40% or more are kept, the
+# most forgotten rows are about as good as all rows. The rows that they leave out are easy, and the classifier predicts them
+# correctly without having seen them. If few rows are kept, the most forgotten rows are a bad sample of the digits. The
+# default, ``"coverage"``, takes rows of every difficulty and does not collapse. These are the numbers:
 print(f"{'share kept':>15}:", *(f"{share:5.0%} " for share in display.shares))
 for strategy, scores in zip(display.strategies, display.scores.mean(-1), strict=True):
     print(f"{strategy:>15}:", *(f"{score:.1%} " for score in scores))
 print(f"{'all rows':>15}: {display.full_scores.mean():.1%}")
 
 # %%
-# The ring marks the fewest rows whose mean accuracy is within 0.01 of the best. It answers the question in the title:
+# The ring marks the smallest number of rows whose mean accuracy is within 0.01 of the best. It answers the question in the
+# title:
 print(
     f"{display.fewest_rows.strategy} with {display.fewest_rows.share:.0%} of the rows: {display.fewest_rows.score:.1%}"
 )

@@ -15,11 +15,11 @@ from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores
 from skprune._selection import check_choice
 
-# Predictions wait until there are this many numbers of them, so that small batches share the cost of counting.
+# Predictions are collected until there are this many numbers, so that small batches share the cost of counting.
 _BUFFERED_NUMBERS = 2**16
 # No gradients are kept in an evaluation pass, so that its batches may be larger than those of training.
 _EVALUATION_BATCHES = 8
-# So many rows stand for all.
+# Number of rows that are compared in place of all rows.
 _OTHERS = 64
 
 
@@ -83,7 +83,7 @@ class ForgettingRecorder(Callback):
     # skorch takes every attribute for a parameter whose name does not end with an underscore.
 
     def initialize(self) -> Self:
-        """Forget what was recorded."""
+        """Delete all recorded scores."""
         for name in ("scores_", "fingerprint_"):
             self.__dict__.pop(name, None)
         self.n_epochs_ = 0
@@ -91,9 +91,9 @@ class ForgettingRecorder(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         check_choice("record", self.record, ("batch", "epoch"))
-        self.on_train_end(net)  # clears what a training left that ended by an exception
+        self.on_train_end(net)  # clears what is left of a training that ended with an exception
         self.y_ = y
-        self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as it has them
+        self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as in itself
         fingerprint = _fingerprint(X, y)
         before = getattr(self, "fingerprint_", fingerprint)
         if before != fingerprint:
@@ -103,15 +103,15 @@ class ForgettingRecorder(Callback):
                 "net.initialize() to start again."
             )
         self.fingerprint_ = fingerprint
-        # Only until skorch calls it next, before the first epoch, so that a copy of the net holds nothing of it.
+        # skorch calls it once, before the first epoch. It is then restored, so that copies of the net do not contain it.
         net.get_iterator = partial(self._get_iterator, net, net.get_iterator, vars(net).get("get_iterator"))
 
     def _get_iterator(self, net, get_iterator, before, dataset, training=False):
-        """Stand in for ``net.get_iterator``."""
+        """Replace ``net.get_iterator``."""
         if not training:
             return get_iterator(dataset, training=False)
         _restore(net, before)
-        # With "epoch" too, since it takes whole batches of a dataset that has them.
+        # This is also used with "epoch", because it takes whole batches from datasets that have them.
         self.drawn_ = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(
             partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
@@ -146,7 +146,7 @@ class ForgettingRecorder(Callback):
         self._flush(net)
         _check_loss(net)
         self.drawn_.end()
-        # Of an epoch recorded by batches these are the rows that the iterator left out, else all of them.
+        # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows.
         left = self._left(dataset_train)
         if len(left):
             self._evaluate(net, dataset_train, left)
@@ -179,7 +179,7 @@ class ForgettingRecorder(Callback):
         drawn = DrawnRows(dataset, self.y_, self.passed_)
         iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
         if not drawn.batches_as_drawn:
-            # Others among them, in any order, show whether the user's code changes the order.
+            # Other rows are added in random order to find out whether the user's code changes the order.
             others = row_numbers_of(dataset_train, self.passed_)
             rng = np.random.default_rng(0)
             rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
@@ -200,7 +200,7 @@ class ForgettingRecorder(Callback):
         if self.buffer_ and self.buffered_ + len(rows) > len(self.buffer_[0]):
             self._flush(net)
         if not self.buffer_:
-            # Copied to, since small tensors that outlive their batch keep its memory from being used for the next one.
+            # Batches are copied into buffers, because small tensors that outlive their batch block its memory.
             size = max(_BUFFERED_NUMBERS // max(y_pred[:1].numel(), 1), len(rows))
             self.buffer_ = [part.new_empty((size, *part.shape[1:])) for part in batch]
         for kept, part in zip(self.buffer_, batch, strict=True):
@@ -215,7 +215,7 @@ class ForgettingRecorder(Callback):
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
         _check_shape(net, y_pred)
 
-        # A sampler with replacement presents a row more than once an epoch; the first time counts.
+        # A sampler with replacement presents a row more than once per epoch. The first time counts.
         ordered, order = rows.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
@@ -242,14 +242,14 @@ def _fingerprint(X, y):
 
 
 def _evaluation_of(net, n_rows):
-    """Return what makes iterators for evaluation as the net does, but in large batches."""
+    """Return a function that makes iterators for evaluation like those of the net, but with large batches."""
     params = net.get_params_for("iterator_valid")
     batch_size = params.get("batch_size", net.batch_size * _EVALUATION_BATCHES)
-    view = object.__new__(type(net))  # the net itself, but for what follows
+    view = object.__new__(type(net))  # the net itself, except for the attributes set below
     vars(view).update(vars(net))
     if batch_size is not None:
-        # A negative one is skorch's way to say: all rows in one batch. No larger than a process's share, since accelerate
-        # fills up the batches of all processes.
+        # In skorch, a negative size means all rows in one batch. The size must not exceed the share of a process, because
+        # accelerate fills up the batches of all processes.
         share = -(-n_rows // (net.accelerator.num_processes if hasattr(net, "accelerator") else 1))
         view.iterator_valid__batch_size = share if batch_size < 0 else min(batch_size, share)
     if "drop_last" in params:
@@ -262,7 +262,7 @@ def _device(net):
 
 
 def _first(y_pred):
-    """Return the predictions of a module that may return more than them."""
+    """Return the predictions of a module that may return a tuple."""
     return y_pred[0] if isinstance(y_pred, tuple) else y_pred
 
 
@@ -270,7 +270,7 @@ def _probabilities(net, y_pred):
     """Apply the nonlinearity of the net's ``predict_proba``."""
     nonlinearity = net.predict_nonlinearity
     if nonlinearity == "auto":
-        # A compiled criterion holds the one that it was compiled of.
+        # A compiled criterion contains the original one.
         criteria = net.criterion_.modules() if net.compile else [net.criterion_]
         takes_logits = any(isinstance(criterion, torch.nn.CrossEntropyLoss) for criterion in criteria)
         nonlinearity = partial(torch.softmax, dim=-1) if takes_logits else None
@@ -278,7 +278,7 @@ def _probabilities(net, y_pred):
 
 
 def _outcome(probabilities, y_true):
-    """Return whether each row is predicted correctly, as ``predict`` would, and its margin."""
+    """Return whether each row is predicted correctly, as by ``predict``, and its margin."""
     true = y_true.unsqueeze(1)
     others = probabilities.scatter(1, true, -torch.inf)
     margin = probabilities.gather(1, true).squeeze(1) - others.amax(1)

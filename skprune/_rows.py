@@ -1,4 +1,4 @@
-"""Length and row indexing of every container that scikit-learn users hold their data in."""
+"""Length and row indexing of the containers in which scikit-learn users keep their data."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ def count_rows(X):
     Parameters
     ----------
     X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, datasets.Dataset or torch Dataset
-        The values of a mapping have one entry a row each.
+        Each value of a mapping has one entry per row.
 
     Returns
     -------
@@ -50,18 +50,18 @@ def count_rows(X):
 
 
 def take_rows(X, rows):
-    """Return the given rows of `X`, in the given order and in the container that `X` is.
+    """Return the given rows of `X`, in the given order and in the same type of container.
 
     Parameters
     ----------
     X : as for :func:`count_rows`
     rows : ndarray of shape (n_kept,), int
-        Row numbers; a row may be asked for more than once.
+        Row numbers, which may be repeated.
 
     Returns
     -------
     X_kept : same type as `X`
-        A pandas object keeps its index, a sparse matrix its format. Of a torch Dataset it is a `Subset`.
+        A pandas object keeps its index, and a sparse matrix its format. For a torch Dataset, this is a `Subset`.
     """
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
         return X.tocsr()[rows].asformat(X.format)
@@ -94,24 +94,24 @@ def take_rows(X, rows):
 
 
 def is_table(X):
-    """Tell whether `X` is a `datasets.Dataset`, without importing that library."""
+    """Return whether `X` is a `datasets.Dataset`, without importing that library."""
     return hasattr(X, "with_format") and hasattr(X, "column_names")
 
 
 def is_numeric(X):
-    """Tell whether the first row of `X` is numbers, as features are and texts are not."""
+    """Return whether the first row of `X` is numeric, unlike a text."""
     row = take_rows(X, np.array([0]))
     return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
 
 
 def _pick(sequence, rows):
-    if len(rows) < 2:  # itemgetter returns a bare item for one row, and refuses none
+    if len(rows) < 2:  # itemgetter returns a bare item for one row, and raises for none
         return [sequence[row] for row in rows]
     return itemgetter(*rows)(sequence)
 
 
 def has_entry_per_row(values, n_rows):
-    """Tell whether `values`, or each part of a mapping, is a container of `n_rows` entries, and no string."""
+    """Return whether `values`, or each part of a mapping, is a container with `n_rows` entries, and not a string."""
     if isinstance(values, Mapping) and not sparse.issparse(values):
         return len(values) > 0 and all(has_entry_per_row(part, n_rows) for part in values.values())
     try:
@@ -120,13 +120,13 @@ def has_entry_per_row(values, n_rows):
         return False
 
 
-# Words in the names of fit parameters that tell what these hold.
+# Words in the names of fit parameters that tell what they contain.
 OF_VALIDATION = ("val", "valid", "validation", "eval", "evaluation", "test", "dev", "holdout")
 OF_ROWS = ("weight", "weights", "group", "groups", "scores")
 
 
 def row_wise(params, X, own=()):
-    """Return the names of the fit parameters to cut with `X`, by the Notes of Pipeline; `own` are data of their own."""
+    """Return the names of the fit parameters to cut with `X`, as in the Notes of Pipeline, except those in `own`."""
     n_rows = count_rows(X)
     words = {name: set(name.rpartition("__")[2].lower().split("_")) for name in params}
     sized = [name for name, values in params.items() if has_entry_per_row(values, n_rows)]
@@ -145,6 +145,6 @@ def row_wise(params, X, own=()):
 
 
 def _has_rows_like(values, X):
-    """Tell whether an entry of `values` could be a row of `X`: it has as many dimensions, and is text if that is."""
+    """Return whether an entry of `values` could be a row of `X`: both have as many dimensions, and both or neither are text."""
     first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
     return np.ndim(first) == np.ndim(row) and (np.ndim(row) > 1 or is_numeric(first) == is_numeric(row))
