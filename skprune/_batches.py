@@ -1,4 +1,4 @@
-"""A torch dataset that hands out whole batches of arrays, tensors and sparse matrices."""
+"""Torch datasets that return whole batches of arrays, tensors and sparse matrices."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,17 +12,17 @@ from skprune._rows import count_rows, is_table, take_rows
 
 
 class BatchDataset(Dataset):
-    """Rows of `X` and `y`, cut by one indexing operation a batch and cast to what the net computes with.
+    """Rows of `X` and `y`, indexed once per batch and cast to the dtype of the net.
 
     Parameters
     ----------
     X : array-like, DataFrame, sparse matrix, tensor, list of tensors, or dict of them
-        A batch of a sparse matrix is made dense, of a DataFrame becomes one matrix.
+        A batch of a sparse matrix becomes dense, and a batch of a DataFrame becomes a matrix.
     y : ndarray of shape (n_rows,), int64
     dtype : torch.dtype
-        What floating features are cast to.
+        Dtype to which floating-point features are cast.
     cast_integers : bool
-        Whether integer features become floating ones too. Those in a dict never do.
+        Whether integer features are cast, too. Those in a dict never are.
     """
 
     def __init__(self, X, y, *, dtype, cast_integers):
@@ -36,7 +36,7 @@ class BatchDataset(Dataset):
 
     def __getitem__(self, row):
         X, y = self.take_batch(np.atleast_1d(row))
-        if np.ndim(row):  # where the sampler makes batches
+        if np.ndim(row):  # if the sampler makes batches
             return X, y
         return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
 
@@ -74,10 +74,10 @@ class TableDataset(Dataset):
     Parameters
     ----------
     X : datasets.Dataset
-        Its numbers become tensors unless it has a format of its own.
+        Its numbers become tensors unless it already has a format.
     y : ndarray of shape (n_rows,), int64
     dtype : torch.dtype
-        What floating columns are cast to.
+        Dtype to which floating-point columns are cast.
     """
 
     def __init__(self, X, y, *, dtype):
@@ -97,9 +97,9 @@ class TableDataset(Dataset):
         return list(zip(samples, self.y[rows], strict=True))
 
     def take_batch(self, rows):
-        """As that of :class:`BatchDataset`; `X` is a dict of tensors."""
+        """Return a batch as :class:`BatchDataset` does, with `X` as a dict of tensors."""
         table = self.X
-        if table.format["type"] not in ("torch", "custom"):  # custom is a transform of the user's own
+        if table.format["type"] not in ("torch", "custom"):  # custom is a transform by the user
             table = table.with_format("torch", columns=table.format["columns"])
         columns = self._read(table, rows.tolist())
         for name, values in columns.items():
@@ -121,7 +121,7 @@ def _is_float(values):
 
 
 class SampleDataset(Dataset):
-    """Objects, such as texts, and their labels, for a collate_fn to make batches of.
+    """Objects, such as texts, and their labels. A collate_fn makes batches of them.
 
     A row of a dict is a dict.
     """
@@ -140,7 +140,7 @@ class SampleDataset(Dataset):
 
 
 class LabelledDataset(SampleDataset):
-    """Samples of a torch Dataset, features or pairs of them and a label, with other labels."""
+    """Samples of a torch Dataset with other labels. A sample is features, or a pair of features and a label."""
 
     def __getitem__(self, row):
         X, *others = sample if isinstance(sample := self.X[row], (tuple, list)) else (sample,)
@@ -155,8 +155,8 @@ class LabelledDataset(SampleDataset):
 def make_batches(net, X, y=None):
     """Return a dataset for an initialized net, cast to the dtype of its parameters.
 
-    Integer features become floating ones unless the module looks them up in an embedding. Samples that are no
-    numbers, such as texts, are left to the net's collate_fn.
+    Integer features are cast, too, unless the module has an embedding layer. Samples that are not numeric, such as texts, are
+    left to the collate_fn of the net.
     """
     if y is None:  # to predict; skorch gives a placeholder too
         y = np.zeros(count_rows(X), dtype=np.int64)
@@ -181,7 +181,7 @@ def make_batches(net, X, y=None):
 
 
 def _is_samples(X):
-    """Tell whether `X` is a sequence of single objects, such as texts, or a dict with rows that differ in length."""
+    """Return whether `X` is a sequence of single objects, such as texts, or a dict whose rows differ in length."""
     if isinstance(X, Mapping):
         return any(_is_ragged(values) for values in X.values())
     first = X[0] if isinstance(X, Sequence) or (isinstance(X, np.ndarray) and X.ndim == 1) else None
@@ -194,7 +194,7 @@ def _is_ragged(values):
 
 
 def _batchable(X):
-    """Return `X` in a form whose rows can be indexed many at a time, copied only where it must be."""
+    """Return `X` in a form in which many rows can be indexed at once, copied only if necessary."""
     if sparse.issparse(X):  # before mappings, since a dok matrix is one
         X = X.tocsr()
     elif isinstance(X, Mapping):
@@ -204,7 +204,7 @@ def _batchable(X):
     else:
         check_columns(X)
         X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
-        if X.dtype.kind == "O":  # as of DataFrames with columns that may be missing
+        if X.dtype.kind == "O":  # such as DataFrames with nullable columns
             with suppress(TypeError, ValueError):
                 X = X.astype(np.float64)
     is_numeric = not X.is_complex() if isinstance(X, torch.Tensor) else X.dtype.kind in "biuf"
@@ -214,10 +214,10 @@ def _batchable(X):
 
 
 def check_columns(X):
-    """Raise a ValueError that names the columns of a DataFrame, if `X` is one, that make no numbers."""
+    """Raise a ValueError if `X` is a DataFrame with columns that are not numeric."""
     if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
         return
-    # By position, since names may come more than once.
+    # By position, because names may be repeated.
     take_column = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
     strange = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}

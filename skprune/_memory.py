@@ -1,4 +1,4 @@
-"""Where finished runs are kept: a folder, or this process. What is kept is bytes, and a digest finds it again."""
+"""Storage of finished runs, in a folder or in this process. Entries are bytes, and their keys are digests."""
 
 import os
 import threading
@@ -15,18 +15,18 @@ from skprune._guard import PruningWarning
 
 
 def is_off(memory):
-    """Tell whether an object with the joblib.Memory interface stores nothing."""
+    """Return whether an object with the joblib.Memory interface stores nothing."""
     return getattr(memory, "location", "elsewhere") is None
 
 
 def recall(memory, inputs, function, *args):
-    """Return ``function(*args)``, which joblib stores under what `inputs` are and do.
+    """Return ``function(*args)``, which joblib stores under a digest of `inputs`.
 
     Parameters
     ----------
     memory : object with the joblib.Memory interface
     inputs : object
-        All that the result depends on. If not all of it is known, the function is called each time.
+        Everything that the result depends on. If it has no digest, the function is called each time.
     function : callable
     *args : objects
 
@@ -49,7 +49,7 @@ def _call(key, function, args):
 
 
 def find_store(memory):
-    """Return where runs are kept: of None this process, of a joblib.Memory or path its folder, None for nowhere."""
+    """Return the store of a `memory`: this process for None, the folder of a joblib.Memory or path, None if it is off."""
     if memory is None:
         return recent
     memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
@@ -63,7 +63,7 @@ def find_store(memory):
 
 
 class Folder:
-    """Entries in the folder of a joblib.Memory, which ``Memory.clear`` removes as well."""
+    """Entries in the folder of a joblib.Memory. ``Memory.clear`` removes them as well."""
 
     def __init__(self, location):
         self.path = Path(location) / "joblib" / "skprune-runs"
@@ -76,7 +76,7 @@ class Folder:
             yield
 
     def get(self, key):
-        """Return an entry; None if there is none, or a damaged one."""
+        """Return an entry, or None if it does not exist or is damaged."""
         try:
             content = (self.path / f"{key}.run").read_bytes()
         except FileNotFoundError:
@@ -84,7 +84,7 @@ class Folder:
         return content[4:] if content[:4] == _checksum(content[4:]) else None
 
     def put(self, key, entry):
-        """Store an entry, or warn if the disk is full. Another process sees the whole of it or nothing."""
+        """Store an entry, or warn if the disk is full. Other processes never see an incomplete entry."""
         part = self.path / f"{key}.part"
         try:
             part.write_bytes(_checksum(entry) + entry)
@@ -100,7 +100,7 @@ def _checksum(entry):
 
 
 class Recent:
-    """The last entries of this process, few enough to hold no more than some megabytes."""
+    """The last entries of this process, up to a total size of some megabytes."""
 
     max_bytes = 2**24
 
@@ -112,18 +112,18 @@ class Recent:
         self.lock = threading.RLock()
 
     def __reduce__(self):
-        return "recent"  # in another process that which is there
+        return "recent"  # unpickled as the store of the other process
 
     @contextmanager
     def locked(self, key):
-        """Wait for the other threads; one lock for all keys, since trainings take turns."""
+        """Wait for other threads. There is one lock for all keys, because trainings take turns."""
         with self.lock:
             yield
 
     def get(self, key):
         with self.lock:
             if key in self.entries:
-                self.entries[key] = self.entries.pop(key)  # the last one used goes last
+                self.entries[key] = self.entries.pop(key)  # the one used last goes to the end
             return self.entries.get(key)
 
     def put(self, key, entry):
@@ -137,4 +137,4 @@ class Recent:
 
 recent = Recent()
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=recent.restart)  # a thread that held the lock is not there
+    os.register_at_fork(after_in_child=recent.restart)  # the thread that held the lock does not exist in the child

@@ -1,4 +1,4 @@
-"""The rows of a net's batches, by the order in which its iterator draws them."""
+"""Identify the rows of a net's batches by the order in which its iterator draws them."""
 
 from collections import deque
 from typing import Any
@@ -10,23 +10,23 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate, defau
 
 
 def whole_dataset(dataset, passed=None):
-    """Return the dataset that a `Subset`, or a `Subset` of that, is taken from, but no further than the one `passed`."""
+    """Return the dataset that a `Subset`, possibly nested, is taken from, but stop at the dataset `passed`."""
     is_part = type(dataset) is Subset and dataset is not passed
     return whole_dataset(dataset.dataset, passed) if is_part else dataset
 
 
 def row_numbers_of(dataset, passed=None):
-    """Return the row numbers of a dataset: those of a `Subset` in its whole, else from 0."""
+    """Return the row numbers of a dataset: for a `Subset` those in its whole dataset, otherwise from 0."""
     if type(dataset) is not Subset or dataset is passed:
         return np.arange(len(dataset))
     return row_numbers_of(dataset.dataset, passed)[dataset.indices]
 
 
 class DrawnRows:
-    """The rows that an iterator draws from a map-style dataset, in their order, until their batches come.
+    """Queue of the rows that an iterator has drawn from a map-style dataset and whose batches have not come yet.
 
-    Where code of the user's lies between draw and batch, the targets of a batch must be those of its rows; and by the end of
-    an epoch targets must have both risen and fallen within batches, so that a change of order would have been seen.
+    If the user's code makes the batches, the targets of each batch are compared with those of its rows. Within batches, targets
+    must have both risen and fallen by the end of an epoch, so that a change of order would have been detected.
     """
 
     def __init__(self, dataset, y=None, passed=None):
@@ -46,7 +46,7 @@ class DrawnRows:
         self.rise = self.fall = False
 
     def draw(self, positions):
-        """Write down the positions, one or several, that an iterator draws from the dataset; return them."""
+        """Record one or several positions that an iterator draws from the dataset, and return them."""
         some = positions[0] if isinstance(positions, list) and positions else positions
         if isinstance(some, torch.Tensor) and not self.takes_tensors:
             raise TypeError(
@@ -90,7 +90,7 @@ class DrawnRows:
                 f"{expected[:5].tolist()}. Do this in the dataset or in a sampler instead, or use record='epoch' with an "
                 "iterator_valid that keeps the order."
             )
-        if len(rows) == 1:  # nothing to exchange within it, but perhaps with the batch before
+        if len(rows) == 1:  # its row can't be exchanged within the batch, but with that of the previous batch
             self.last, expected = expected, torch.cat([getattr(self, "last", expected), expected])
         steps = expected.double().diff()
         self.rise |= bool((steps > 0).any())
@@ -98,7 +98,7 @@ class DrawnRows:
         self.n_compared += len(rows)
 
     def end(self):
-        """Raise a ValueError if the batches of the epoch that ends can't be known to have been matched to their rows."""
+        """Raise a ValueError at the end of an epoch if it is uncertain that its batches were matched to their rows."""
         if self.drawn:
             raise ValueError(
                 f"The net's {self.by} drew {sum(map(len, self.drawn))} more rows than its batches have, so the rows can't be "
@@ -112,19 +112,19 @@ class DrawnRows:
 
 
 def follow(make_iterator, dataset, rows=None):
-    """Return the iterator that `make_iterator` makes of a dataset, and let it tell `rows`, if given, what it draws.
+    """Return the iterator that `make_iterator` makes from a dataset. If `rows` is given, record the drawn positions in it.
 
-    A DataLoader without a collate_fn gets whole batches from a dataset that has them.
+    A DataLoader without a collate_fn gets whole batches if the dataset provides them.
     """
     iterator = make_iterator(dataset)
-    loader = getattr(iterator, "base_dataloader", iterator)  # where accelerate keeps the one that it iterates over
+    loader = getattr(iterator, "base_dataloader", iterator)  # accelerate stores the DataLoader that it wraps here
     if not isinstance(loader, DataLoader):
         if rows is None:
             return iterator
         rows.batches_as_drawn, rows.by = False, f"iterator {type(iterator).__name__}"
         return make_iterator(_Watched(dataset, rows))
     is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
-    # The attributes are fixed for others, since a loader would go on with what it made of them before.
+    # A DataLoader does not allow to set these attributes, because it has made other attributes from them.
     if (
         collate is default_collate
         and loader.batch_sampler is not None
@@ -138,7 +138,7 @@ def follow(make_iterator, dataset, rows=None):
         rows.by = f"collate_fn {name}" if is_plain else f"iterator {type(loader).__name__}"
         kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         object.__setattr__(loader, kind, _Drawing(getattr(loader, kind), rows))
-        loader.in_order = True  # else batches of several workers may overtake each other
+        loader.in_order = True  # otherwise batches of several workers may overtake each other
     return iterator
 
 
@@ -147,7 +147,7 @@ def _as_it_is(batch):
 
 
 class _Instead:
-    """Stands in for an object, whose other attributes are its own."""
+    """Replacement of an object that forwards other attributes to it."""
 
     def __init__(self, instead_of, rows=None):
         self.instead_of = instead_of
@@ -163,14 +163,14 @@ class _Instead:
 
 
 class _Drawing(_Instead):
-    """A sampler that tells what it hands out."""
+    """A sampler whose draws are recorded."""
 
     def __iter__(self):
         return map(self.rows.draw, self.instead_of)
 
 
 class _WholeBatches(_Instead, Dataset):
-    """A dataset whose samples come as one batch."""
+    """A dataset that returns samples as one batch."""
 
     def __getitem__(self, position):
         return self.instead_of[position]
@@ -180,7 +180,7 @@ class _WholeBatches(_Instead, Dataset):
 
 
 class _Watched(_Instead, Dataset):
-    """A dataset that tells which samples, or which of its labels in `y`, are taken."""
+    """A dataset that records which samples, or which of its labels in `y`, are taken."""
 
     def __getitem__(self, position):
         return self.instead_of[self.rows.draw(position)]

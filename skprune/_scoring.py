@@ -1,4 +1,4 @@
-"""Trainings of the scoring net: one run, and many of them through joblib and memory."""
+"""Training of the scoring net: a single run, and several with joblib and memory."""
 
 import os
 import random
@@ -28,7 +28,7 @@ from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
 from skprune._scores_file import UNREADABLE
 
-# Of predictions and targets that are no pair by row they make a mean over all pairs, and a warning at most.
+# If predictions and targets differ in shape, these broadcast them, with a warning at most.
 _REGRESSION = (
     torch.nn.MSELoss,
     torch.nn.L1Loss,
@@ -40,25 +40,25 @@ _REGRESSION = (
 
 
 def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=None, progress=False):
-    """Train the net once for every seed and return what was recorded.
+    """Train the net once for every seed and return the recorded scores.
 
     Parameters
     ----------
     net : NeuralNetClassifier
-        Cloned, never changed.
+        It is cloned and not changed.
     X : array-like of shape (n_samples, ...), or another container of rows
     y : ndarray of shape (n_samples,), int64
         Class numbers from 0.
     record : {"batch", "epoch"}
     seeds : array-like of shape (n_runs,), int
     recalls : bool, default=True
-        Whether runs are kept, and those that were kept are not trained again.
+        Whether to store runs, and not to train stored ones again.
     n_jobs : int, default=None
-        Runs at the same time, through joblib.
+        Number of runs to train in parallel with joblib.
     memory : joblib.Memory, str or path-like, default=None
-        Where runs are kept; None keeps the last ones of this process.
+        Where runs are stored. If None, the last runs of this process are kept.
     progress : bool, default=False
-        Show bars for runs and epochs.
+        Whether to show progress bars for runs and epochs.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=No
     runs = [_find(store, key) for key in keys]
     missing = [number for number, run in enumerate(runs) if run is None]
     n_jobs = n_jobs if len(missing) > 1 else None
-    # Bars of runs that go on at the same time would overwrite each other.
+    # Progress bars of parallel runs would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
     jobs = [
         delayed(_run)(store, keys[number], os.getpid(), net, X, y, record, seeds[number], epochs_bar)
@@ -108,13 +108,13 @@ def _warn_of_same_weights(net, n_runs):
 
 def _parallel(n_jobs, progress):
     if progress:
-        with suppress(ValueError):  # some backends give results only when all are there
+        with suppress(ValueError):  # some backends return results only when all are finished
             return Parallel(n_jobs=n_jobs, return_as="generator")
     return Parallel(n_jobs=n_jobs)
 
 
 def _find(store, key):
-    """Return the scores of a kept run, its number of epochs and its entry; None if there is none that can be read."""
+    """Return the scores of a stored run, its number of epochs and its entry, or None if there is no readable entry."""
     entry = None if key is None else store.get(key)
     try:
         return None if entry is None else (*read_run(entry)[:2], entry)
@@ -123,7 +123,7 @@ def _find(store, key):
 
 
 def _run(store, key, process, net, X, y, record, seed, epochs_bar):
-    """Return the scores of a run, its number of epochs, and its net, or from another process the entry of it."""
+    """Return the scores of a run, its number of epochs, and its net, or its entry if this is another process."""
     with nullcontext() if key is None else store.locked(key):
         found = _find(store, key)  # another process or thread may have trained it by now
         if found is not None:
@@ -139,14 +139,14 @@ def _run(store, key, process, net, X, y, record, seed, epochs_bar):
 
 
 def _checked(entry, trained, net, X, y, record, seed):
-    """Return an entry of which the trained net can be rebuilt; None if it would be another."""
+    """Return `entry` if the trained net can be rebuilt from it, otherwise None."""
     rebuilt = _rebuild(entry, net, X, y, record, seed)
     expected = digest(_state(trained))
     return entry if rebuilt is not None and expected is not None and digest(_state(rebuilt)) == expected else None
 
 
 def _state(net):
-    """Return all of a net that its predictions may depend on."""
+    """Return everything in a net that its predictions may depend on."""
     others = {"history_", "virtual_params_", "accelerator", "_wrapped_with_accelerator"}
     kept = {name: value for name, value in vars(net).items() if not isinstance(value, torch.optim.Optimizer)}
     return sorted(
@@ -155,7 +155,7 @@ def _state(net):
 
 
 def _rebuild(entry, net, X, y, record, seed):
-    """Return a clone of the net with the weights and history of a run, None if it takes them not."""
+    """Return a clone of the net with the weights and history of a run, or None if they do not fit."""
     if entry is None:
         return None
     try:
@@ -167,7 +167,7 @@ def _rebuild(entry, net, X, y, record, seed):
             load_run(run, net)
             _tidy(net)
             return net
-    except Exception:  # of whatever the user's module, callbacks and net do
+    except Exception:  # the user's module, callbacks and net may raise anything
         return None
 
 
@@ -184,10 +184,10 @@ def _train(net, X, y, record, seed, epochs_bar):
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
         )
     if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
-        # skorch ends a training at Ctrl-C and says nothing.
+        # skorch ends a training at Ctrl-C without an error.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     after = net.get_params(deep=False)
-    # Such as the number of features, which a callback reads off X.
+    # For example the number of features, which a callback may set from X.
     changed = {name: value for name, value in after.items() if name not in before or before[name] is not value}
     params = {name: value for name, value in changed.items() if isinstance(value, (bool, int, float, str))}
     _tidy(net)
@@ -195,9 +195,9 @@ def _train(net, X, y, record, seed, epochs_bar):
 
 
 def _fit(net, X, y):
-    """Fit the net; tell of what its module and criterion get and must give, if they fail."""
+    """Fit the net. If it fails, say what its module and criterion get and must return."""
     n_classes = y.max() + 1
-    X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch takes the labels of a Dataset
+    X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch uses the labels of a Dataset
     try:
         net.fit(X, y)
     except IndexError as error:
@@ -216,9 +216,9 @@ def _fit(net, X, y):
 
 @contextmanager
 def _seeded(seed):
-    """Seed the generators that a net may draw from, one for the whole process, and leave them as they were.
+    """Seed the global random generators that a net may use, and restore them afterwards.
 
-    Seeded trainings take turns, by the lock that `recent` waits with as well, so that no two threads wait for each other.
+    Seeded trainings take turns. They use the lock of `recent`, so that no two threads wait for each other.
     """
     with recent.lock, torch.random.fork_rng(range(torch.cuda.device_count())):
         python_state, numpy_state = random.getstate(), np.random.get_state()
@@ -233,7 +233,7 @@ def _seeded(seed):
 
 
 class _CompleteEpochs(Callback):
-    """Count the epochs that ended, when it is the last of the callbacks, and move a bar with them."""
+    """Count the finished epochs and update a progress bar. This must be the last callback."""
 
     def __init__(self, bar):
         self.bar = bar
@@ -263,7 +263,7 @@ def _prepare(net, recorder, complete):
             setattr(net, f"callbacks__{name}", None)
         callbacks = None
     callbacks = [entry for entry in callbacks or [] if not _is_a(entry, ForgettingRecorder)]
-    # The recorder comes first, since a callback that stops the training leaves those behind it out.
+    # The recorder comes first, because a callback that stops the training skips those after it.
     net.callbacks = [("skprune_recorder", recorder), *callbacks, ("skprune_complete", complete)]
     net.set_params(train_split=_without_split(net.train_split), warm_start=False, verbose=0)
     if net.train_split is None:
@@ -274,7 +274,7 @@ def _prepare(net, recorder, complete):
 
 
 def _tidy(net):
-    """Take out of a trained net what recording put into it."""
+    """Remove everything from a trained net that was added for the recording."""
     ours = (ForgettingRecorder, _CheckMonitors, _CompleteEpochs)
     net.callbacks = [entry for entry in net.callbacks if not _is_a(entry, ours)]
     net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if not isinstance(callback, ours)]
@@ -286,7 +286,7 @@ def _tidy(net):
 
 
 def _without_split(train_split):
-    """Return a `train_split` that holds no row out; a validation set of its own stays."""
+    """Return a `train_split` that holds out no rows. A separate validation set stays."""
     if train_split is None or isinstance(train_split, skorch.dataset.ValidSplit):
         return None
 
@@ -305,13 +305,13 @@ class _KeepRows:
 
 
 def _is_a(entry, kind):
-    """Tell whether an entry of a net's callbacks, an instance, a class or a pair of name and one, is of a kind."""
+    """Return whether an entry of a net's callbacks, which may be an instance, a class or a named one, is of a kind."""
     callback = entry[1] if isinstance(entry, tuple) else entry
     return isinstance(callback, kind) or (isinstance(callback, type) and issubclass(callback, kind))
 
 
 class _CheckMonitors(Callback):
-    """Say that there is no validation set to a callback that looks at one."""
+    """Raise an error if a callback monitors a validation set, because there is none."""
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         for _, callback in net.callbacks_:
@@ -331,7 +331,7 @@ def _stopped_early(net):
 
 
 def summarise(scores, seconds):
-    """Return a line of text on the scores of runs that took so many seconds."""
+    """Return a one-line summary of the scores of runs that took `seconds`."""
     runs = "1 run" if scores.n_runs == 1 else f"{scores.n_runs} runs"
     return (
         f"{len(scores)} rows, {runs}, {scores.presentations.max()} epochs in all, {seconds:.1f} s: "
