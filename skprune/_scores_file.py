@@ -10,17 +10,17 @@ import numpy as np
 
 from skprune._state import COLUMNS, HeldOut
 
-# What zipfile, its decompressors and numpy raise for a damaged file.
+# The errors that zipfile, its decompressors and numpy raise for a damaged file.
 UNREADABLE = (
     *(ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, OverflowError),
     *(zipfile.BadZipFile, zlib.error),
 )
-# Scores that compress better than this are few, or none.
+# Scores of many rows do not compress better than this.
 _MAX_RATIO, _MAX_BYTES = 200, 2**30
 
 
 def read_arrays(file):
-    """Read the arrays of an ``.npz`` archive, none before its size is known to be what the archive says."""
+    """Read the arrays of an ``.npz`` archive, each only after its size was checked."""
     arrays = {}
     with _opened(file, "rb") as stream, zipfile.ZipFile(stream) as archive:
         n_bytes = stream.seek(0, os.SEEK_END)
@@ -39,11 +39,11 @@ def read_arrays(file):
 
 def _check_header(file, member):
     if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{member.filename!r} is no array as numpy.savez writes it")
+        raise ValueError(f"{member.filename!r} is not an array in the format of numpy.savez")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
         raise ValueError(
-            f"{member.filename!r} has not the {math.prod(shape) * dtype.itemsize} bytes of its shape {shape}"
+            f"{member.filename!r} does not have the {math.prod(shape) * dtype.itemsize} bytes of its shape {shape}"
         )
 
 
@@ -58,26 +58,26 @@ def _opened(file, mode):
 
 
 def pop_n_runs(arrays):
-    """Take the number of runs out of the arrays of scores; raise a ValueError if they are not what scores have."""
+    """Remove the number of runs from the arrays of scores and return it; raise a ValueError if the arrays are not scores."""
     if set(arrays) not in ({"n_runs", "state"}, {"n_runs", *COLUMNS}):
         raise ValueError(f"it has the arrays {sorted(arrays)}")
     n_runs = int(arrays.pop("n_runs"))
     if n_runs < 1:
-        raise ValueError(f"it tells of {n_runs} runs")
+        raise ValueError(f"it has {n_runs} runs")
     if set(arrays) == {"state"}:
         state = arrays["state"]
         if state.shape[1:] != (4,) or state.dtype != np.int32:
-            raise ValueError(f"'state' has the shape {state.shape} and dtype {state.dtype}")
+            raise ValueError(f"'state' has shape {state.shape} and dtype {state.dtype}")
         return n_runs
     if len({array.shape for array in arrays.values()}) != 1 or arrays["events"].ndim != 1:
-        raise ValueError(f"its arrays have the shapes {[array.shape for array in arrays.values()]}")
+        raise ValueError(f"its arrays have shapes {[array.shape for array in arrays.values()]}")
     if any(array.dtype.kind not in "iuf" for array in arrays.values()):
-        raise ValueError(f"its arrays have the dtypes {[str(array.dtype) for array in arrays.values()]}")
+        raise ValueError(f"its arrays have dtypes {[str(array.dtype) for array in arrays.values()]}")
     return n_runs
 
 
 def pop_held_out(arrays):
-    """Take what models say that have not seen the rows out of the arrays of scores, None if there is nothing of it."""
+    """Remove the results of models on held-out rows from the arrays of scores, and return them, or None if there are none."""
     names = [f"held_out_{name}" for name in HeldOut._fields]
     if not any(name in arrays for name in names):
         return None

@@ -30,7 +30,7 @@ def noisy():
 
 
 def test_suspects_that_are_kept_are_told_of(noisy):
-    message = r"100% of the 20 rows kept are suspects.* as are 40% of all rows.*strategy='coverage'.*GridSearchCV"
+    message = r"100% of the 20 rows kept are suspects.* among all rows there are 40%.*strategy='coverage'.*GridSearchCV"
     with pytest.warns(PruningWarning, match=message) as caught:
         select_rows(noisy, 0.2, strategy="most_forgotten")
     assert caught[0].filename == __file__
@@ -187,7 +187,7 @@ def test_a_net_that_simple_models_beat(noisy, attainable, weak):
     scores = noisy.with_held_out(held_out)
     for params in ({}, {"strategy": keep(range(20))}):
         if weak:
-            message = r"net was right on 60% of the rows that it trained on, but simple models are right on 71% of"
+            message = r"net was right on 60% of its own training rows, but simple models are right on 71% of"
             with pytest.warns(PruningWarning, match=message):
                 select_rows(scores, 0.2, **params)
         else:

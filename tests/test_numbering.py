@@ -331,7 +331,7 @@ def test_partial_fit_with_other_rows(scripted, convert):
     net.partial_fit(convert(X), y)
     for other_X, other_y in ((X[:40], y[:40]), (X[::-1].copy(), y), (X, np.roll(y, 1))):
         with pytest.raises(
-            ValueError, match=rf"on {len(other_y)} rows and was trained on other rows, 50, before.*initialize"
+            ValueError, match=rf"on {len(other_y)} rows, but the scores belong to 50 other rows.*initialize"
         ):
             net.partial_fit(convert(other_X), other_y)
     net.partial_fit(convert(X.copy()), y.copy())

@@ -237,7 +237,7 @@ def test_load_of_a_file_that_claims_more_than_it_holds(tmp_path, shape):
     write_archive(path, n_runs=n_runs, state=header((1, 4)) + bytes(16))
     assert len(ForgettingScores.load(path)) == 1
     write_archive(path, n_runs=n_runs, state=header(shape) + bytes(16))
-    with pytest.raises(ValueError, match=r"claims\.npz holds no forgetting scores: 'state\.npy' has not the .* bytes"):
+    with pytest.raises(ValueError, match=r"claims\.npz holds no forgetting scores: 'state\.npy' does not have the .* bytes"):
         ForgettingScores.load(path)
     write_archive(path, n_runs=n_runs, state=b"\x93NUMPY\x02\x00" + bytes(20))
     with pytest.raises(ValueError, match=r"'state\.npy' is no array as numpy\.savez writes it"):

@@ -362,7 +362,7 @@ def test_rows_that_cannot_be_presented(data):
         ForgettingSelector(make_net(iterator_valid=half_of_it), record="epoch").fit(*data)
     with pytest.raises(ValueError, match=r"makes no batches.*drop_last"):
         ForgettingSelector(make_net(iterator_train__drop_last=True, batch_size=200)).fit(*data)
-    with pytest.raises(ValueError, match="max_epochs of at least 1, got 0"):
+    with pytest.raises(ValueError, match="max_epochs of the scoring net must be at least 1, got 0"):
         ForgettingSelector(make_net(max_epochs=0)).fit(*data)
 
 

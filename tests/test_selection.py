@@ -282,7 +282,7 @@ def test_coverage_is_seeded_and_drawn():
 def test_coverage_needs_margins_of_all_rows_or_none():
     scores = ForgettingScores(3)
     scores.update([1], [True], [0.5])
-    with pytest.raises(ValueError, match="needs the margin of every row; 2 of 3 have none"):
+    with pytest.raises(ValueError, match="needs the margin of every row, but 2 of 3 rows have none"):
         select_rows(scores, 1, strategy="coverage")
 
 
