@@ -347,7 +347,9 @@ NETS = [
     pytest.param(own_net(lr=1e30), (ValueError, r"learning rate that is too high \(lr=1e\+30\)"), id="huge steps"),
     pytest.param(own_net(batch_size=-1), ANY, id="all rows in a batch"),
     pytest.param(own_net(batch_size=0), (ValueError, "batch_size"), id="no rows in a batch"),
-    pytest.param(own_net(max_epochs=0), (ValueError, "max_epochs of the scoring net must be at least 1, got 0"), id="no epochs"),
+    pytest.param(
+        own_net(max_epochs=0), (ValueError, "max_epochs of the scoring net must be at least 1, got 0"), id="no epochs"
+    ),
     pytest.param(own_net(max_epochs=9, callbacks=[EarlyStopping("train_loss", patience=1)]), ANY, id="early stopping"),
     pytest.param(own_net(iterator_train__drop_last=True), ANY, id="an iterator that drops rows"),
     pytest.param(own_net(iterator_train=without_last), ANY, id="an iterator that leaves a row out"),

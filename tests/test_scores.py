@@ -237,10 +237,12 @@ def test_load_of_a_file_that_claims_more_than_it_holds(tmp_path, shape):
     write_archive(path, n_runs=n_runs, state=header((1, 4)) + bytes(16))
     assert len(ForgettingScores.load(path)) == 1
     write_archive(path, n_runs=n_runs, state=header(shape) + bytes(16))
-    with pytest.raises(ValueError, match=r"claims\.npz holds no forgetting scores: 'state\.npy' does not have the .* bytes"):
+    with pytest.raises(
+        ValueError, match=r"claims\.npz holds no forgetting scores: 'state\.npy' does not have the .* bytes"
+    ):
         ForgettingScores.load(path)
     write_archive(path, n_runs=n_runs, state=b"\x93NUMPY\x02\x00" + bytes(20))
-    with pytest.raises(ValueError, match=r"'state\.npy' is no array as numpy\.savez writes it"):
+    with pytest.raises(ValueError, match=r"'state\.npy' is not an array in the format of numpy\.savez"):
         ForgettingScores.load(path)
 
 
@@ -268,10 +270,10 @@ def test_load_of_other_files(tmp_path):
     with pytest.raises(ValueError, match=r"other\.npz holds no.*it has the arrays \['n_runs', 'weights'\]"):
         ForgettingScores.load(path)
     np.savez(path, n_runs=0, state=np.zeros((3, 4), dtype=np.int32))
-    with pytest.raises(ValueError, match="it tells of 0 runs"):
+    with pytest.raises(ValueError, match="it has 0 runs"):
         ForgettingScores.load(path)
     np.savez(path, n_runs=1, state=np.zeros((3, 2), dtype=np.int32))
-    with pytest.raises(ValueError, match=r"'state' has the shape \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"'state' has shape \(3, 2\)"):
         ForgettingScores.load(path)
     columns = {name: np.zeros(3) for name in as_scores([0])._columns}
     np.savez(path, n_runs=1, **(columns | {"events": np.zeros(4)}))
