@@ -38,7 +38,7 @@ copybutton_prompt_is_regexp = True
 
 
 def is_online():
-    """Tell whether the documentation of other libraries can be reached."""
+    """Return whether the documentation of other libraries can be reached."""
     try:
         socket.create_connection(("scikit-learn.org", 443), timeout=3).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks hear of a fit in several parts."""
+"""Report a fit in several parts to scikit-learn's callbacks."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -12,11 +12,11 @@ except ImportError:  # scikit-learn before 1.9 has no callbacks
 
 @contextmanager
 def task_of(pipeline, X, y, n_parts):
-    """Tell scikit-learn's callbacks of a fit in `n_parts` parts; yield its context, or None where there are none."""
+    """Report a fit in `n_parts` parts to scikit-learn's callbacks; yield its context, or None if callbacks are unavailable."""
     if not hasattr(pipeline, "set_callbacks"):
         yield None
         return
-    # Private by its name, yet what scikit-learn documents for estimators of others.
+    # Its name is private, but scikit-learn documents it for third-party estimators.
     context = pipeline._init_callback_context(max_subtasks=n_parts)
     context.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
     yield context
@@ -25,7 +25,7 @@ def task_of(pipeline, X, y, n_parts):
 
 @contextmanager
 def subtask(task, pipeline, name, X, y, part=None):
-    """Tell scikit-learn's callbacks of one part of a fit, and hand them on to the Pipeline that does it."""
+    """Report one part of a fit to scikit-learn's callbacks, and pass them on to the Pipeline that performs it."""
     if task is None:
         yield
         return

@@ -135,7 +135,7 @@ def _of_one_type(labels):
 
 
 def is_matrix(X):
-    """Tell whether `X` is two-dimensional, as a list of lists of numbers is."""
+    """Return whether `X` is two-dimensional. A list of lists of numbers is, too."""
     if isinstance(X, list):
         return len(X) > 0 and isinstance(X[0], (list, tuple, np.ndarray)) and np.ndim(X[0]) == 1
     # A datasets.Dataset has columns of any kind; they are no features, and others may stand for the same rows.

@@ -115,7 +115,7 @@ class fewest_rows:
         allowed = self._standard_error(cv_results, best) if self.within == "1se" else self.within
         gap = mean[best] - mean[candidates]
         sizes = _sizes([cv_results["params"][index] for index in candidates])
-        # Means are rounded in their last digits: 0.95 is within 0.01 of 0.96.
+        # A tolerance for rounding errors: 0.95 is within 0.01 of 0.96.
         close = gap <= allowed + 1e-12 * max(1, abs(mean[best]))
         return int(min(zip(sizes[close], gap[close], candidates[close], strict=True))[-1])
 
@@ -141,13 +141,13 @@ class fewest_rows:
 
 
 def _sizes(params):
-    """Return what each candidate keeps, in order of size: a share or a number of rows, infinity for all rows."""
+    """Return how much each candidate keeps: a share or a number of rows, infinity for all rows."""
     names = sorted({name for candidate in params for name in candidate if name.rpartition("__")[2] == "k"})
     if len(names) != 1:
         searched = sorted({name for candidate in params for name in candidate})
         raise ValueError(
             "The search must vary one parameter named 'k' or '<step>__k', the number or share of rows to keep. It varies "
-            f"{', '.join(searched)}, of which {', '.join(names) or 'none'} {'are' if len(names) > 1 else 'is'} named so."
+            f"{', '.join(searched)}; {', '.join(names) or 'none'} {'have' if len(names) > 1 else 'has'} such a name."
         )
     (name,) = names
     for candidate in params:
@@ -161,7 +161,7 @@ def _sizes(params):
     if n_rows and min(shares, default=1) < 1:
         raise ValueError(
             f"{name} is a number of rows in some candidates ({n_rows[0]}) and a share in others ({min(shares)}), which can't "
-            "be compared without the number of training rows. Search over ints or over floats; 1.0 goes with both."
+            "be compared without the number of training rows. Search over ints or over floats; 1.0 can be combined with both."
         )
     k = np.array([candidate[name] for candidate in params], dtype=np.float64)
     return np.where([isinstance(candidate[name], numbers.Integral) for candidate in params] | (k < 1), k, np.inf)
@@ -283,7 +283,7 @@ def pruning_curve(
     candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
     with tempfile.TemporaryDirectory() as folder:
         selector = estimator.get_params()[name]
-        if selector.random_state is None:  # every fit would train anew
+        if selector.random_state is None:  # every fit would train again
             estimator.set_params(**{f"{name}__random_state": np.random.randint(2**31)})
         if selector.memory is None or is_off(selector.memory):
             estimator.set_params(**{f"{name}__memory": folder})

@@ -1,4 +1,4 @@
-"""A digest that two objects share only if they hold the same data and run the same code."""
+"""A digest that is equal for two objects only if they contain the same data and run the same code."""
 
 import dis
 import importlib.util
@@ -29,10 +29,10 @@ _DYNAMIC_ATTRIBUTES = {"__globals__", "environ", "f_globals", "getenv", "import_
 
 
 def digest(obj):
-    """Return a digest of an object, None where one can't be sure of all that it does.
+    """Return a digest of an object, or None if not everything that it does can be identified.
 
-    Code of an installed distribution counts by its name and version. Other code, of scripts, notebooks, local modules
-    and functions, counts by what it is now: bytecode, defaults, closures, members, bases, and all globals that it uses.
+    Code of an installed distribution is identified by its name and version. Other code, from scripts, notebooks, local modules
+    and functions, is identified by its content: bytecode, defaults, closures, members, bases, and all globals that it uses.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ def digest(obj):
     """
     try:
         return _digest(obj)
-    except Exception:  # whatever objects raise that were not made to be pickled
+    except Exception:  # objects that do not support pickle may raise anything
         return None
 
 
 def _digest(obj):
     hasher = _Hasher("md5", coerce_mmap=True)
     hasher.dump((_OURS, sys.version, _versions(), _settings(), obj))
-    for code in hasher.code:  # grows, since code uses other code
+    for code in hasher.code:  # grows, because code uses other code
         hasher.dump(_contents(code))
     return hasher.hash(None)
 
@@ -67,7 +67,7 @@ def _settings():
 
 
 class _Hasher(NumpyHasher):
-    """As joblib's, with code by what it does, tensors by their numbers, and dicts in their order."""
+    """Hasher like joblib's that identifies code by its content, tensors by their values, and dicts also by their order."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -98,7 +98,7 @@ class _Hasher(NumpyHasher):
         return NotImplemented if state is None else (object, (), (type(obj), state))
 
     def _state(self, obj):
-        """Return what makes an object of a type that pickle knows too little of, None for any other."""
+        """Return the state of an object whose type needs more than pickle stores, and None for any other."""
         if type(obj) is list:
             return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
         if type(obj) in (set, frozenset):
@@ -120,7 +120,7 @@ class _Hasher(NumpyHasher):
         return () if isinstance(obj, _LOCKS) else None
 
     def save_global(self, obj, name=None):
-        """Write the name of what is installed, and the number of other code, which is written by itself."""
+        """Write the name of installed code. For other code, write a number; its content is written separately."""
         module = obj.__name__ if isinstance(obj, ModuleType) else _home(obj)
         version = _version(module)
         if version and _is_named(obj, module, name):
@@ -142,8 +142,8 @@ def as_bytes(tensor):
 def net_params(net):
     """Return the parameters of a net that its training depends on."""
     params = {name: value for name, value in sorted(net.get_params(deep=False).items()) if name != "verbose"}
-    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin; it changes as it is used
-    if accelerator is not None:  # each process stores its own result, since none can wait for another
+    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin, which changes during use
+    if accelerator is not None:  # each process stores its own result, because none can wait for another
         names = ("process_index", "num_processes", "mixed_precision", "gradient_accumulation_steps", "distributed_type")
         params["accelerator"] = (type(accelerator), [str(getattr(accelerator, name)) for name in names])
     return params
@@ -155,14 +155,14 @@ def net_modules(net):
 
 
 def _home(obj):
-    """Return the name of the module that a function or class is of; a decorator may have given it another's."""
+    """Return the name of the module that defines a function or class; a decorator may have set another one."""
     if isinstance(obj, FunctionType):
         return obj.__globals__.get("__name__")
     return getattr(obj, "__module__", None) or type(obj).__module__
 
 
 def _is_named(obj, module, name):
-    """Tell whether an object is what its module has under its name, or no code of Python."""
+    """Return whether the module of an object has the object under its name, or the object is not Python code."""
     if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE):
         return True
     try:
@@ -175,14 +175,14 @@ _HEAP_TYPE = 1 << 9  # of types that are made by a class statement, or as one ma
 
 
 def _replaced(obj):
-    """Return the methods of an installed class that were replaced by functions from elsewhere."""
+    """Return the methods of an installed class that were replaced by functions that are not installed."""
     bases = obj.__mro__ if isinstance(obj, type) else ()
     members = [(name, value) for base in bases for name, value in vars(base).items() if type(value) is FunctionType]
     return tuple((name, value) for name, value in members if not _version(_home(value)))
 
 
 def _contents(code):
-    """Return all that a class, a function or a module that is not installed does its work with."""
+    """Return everything that a class, a function or a module that is not installed uses."""
     if isinstance(code, ModuleType):
         return (code.__name__, sorted((name, value) for name, value in vars(code).items() if name[:2] != "__"))
     if isinstance(code, type):
@@ -202,7 +202,7 @@ def _enclosed(cell):
 
 
 def _used(code, namespace):
-    """Return the globals that code uses, and code inside it, and what it uses of modules, which may have been replaced."""
+    """Return the globals that code and its nested code use, and the members of modules that they use."""
     used: list = []
     instructions = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
     for position, one in enumerate(instructions):
@@ -227,7 +227,7 @@ def _used(code, namespace):
 
 @cache
 def _version(name):
-    """Return the distribution of a module and its version, None for a module whose code counts by what it is."""
+    """Return the distribution of a module and its version, or None if the module is identified by its content."""
     top = str(name).partition(".")[0]
     if top == __package__ or top in sys.builtin_module_names:
         return top
@@ -255,7 +255,7 @@ def _file(name):
 
 
 def _distributions(top):
-    """Yield the distributions that may have a module; that of its own name first, since it takes long to ask all."""
+    """Yield the distributions that may contain a module, that of the same name first, because a search of all is slow."""
     with suppress(metadata.PackageNotFoundError):
         yield metadata.distribution(top)
     for name in metadata.packages_distributions().get(top, ()):

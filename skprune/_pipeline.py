@@ -36,7 +36,7 @@ def _documented_as_inherited(method: _Method) -> _Method:
 
 
 def _passed_over(step):
-    """Return a step without the selection of rows: of a Pipeline, a plain one of the same fitted steps."""
+    """Return a step that does not select rows. For a Pipeline, this is a plain one of the same fitted steps."""
     if selects(step) and isinstance(step, FrozenEstimator):
         step = step.estimator
     if isinstance(step, Pipeline) or (selects(step) and isinstance(step, sklearn.pipeline.Pipeline)):
@@ -46,7 +46,7 @@ def _passed_over(step):
 
 
 def _without_selection(name):
-    """Make the method `name` of scikit-learn's Pipeline pass over selecting steps."""
+    """Return the method `name` of scikit-learn's Pipeline with selecting steps skipped."""
 
     def method(self, *args, **kwargs):
         selects_nothing = super(Pipeline, self) if self._first_selecting() is None else _passed_over(self)
@@ -209,13 +209,13 @@ class Pipeline(sklearn.pipeline.Pipeline):
         return router
 
     def _first_selecting(self):
-        """Return the position of the first selecting step, or None."""
+        """Return the position of the first selecting step, or None if there is none."""
         steps = self.steps if isinstance(self.steps, (list, tuple)) else []
         return next((position for position, step in enumerate(steps) if selects(step[1])), None)
 
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
-        """Call a fitting method, for the steps behind a selecting one on what that keeps."""
+        """Call a fitting method. The steps after a selecting one get the rows that it keeps."""
         position = self._first_selecting()
         self._check_params(position, params)
         if position is None:
@@ -232,7 +232,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
             return self if result is rest else result
 
     def _fit_selecting(self, position, method, X, y, params, task):
-        """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and the params of the rest."""
+        """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and params for later steps."""
         name, selector = self.steps[position]
         head, ours, rest = self._split_params(position, method, params)
         cut = row_wise(rest, X, own=self.transform_input or ()) if rest else []
@@ -259,12 +259,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
         return part
 
     def _check_params(self, position, params):
-        """Raise what is wrong with steps and parameters, before anything is fitted."""
+        """Check steps and parameters before anything is fitted."""
         for name, step in self.steps[:-1] if isinstance(self.steps, (list, tuple)) else ():
             _check_intermediate(name, step)
         if position is None:
             return
-        # scikit-learn looks at names and parameters of a Pipeline while fitting it.
+        # scikit-learn checks the names and parameters of a Pipeline while fitting it.
         plain = sklearn.pipeline.Pipeline([(name, "passthrough") for name, _ in self.steps])
         verbose = self.verbose is not True and self.verbose
         plain.set_params(memory=self.memory, transform_input=self.transform_input, verbose=verbose).fit(None)
@@ -279,7 +279,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
                 )
 
     def _split_params(self, position, method, params):
-        """Return the fit parameters of the steps in front of `position`, of the step there, and of those behind."""
+        """Return the fit parameters of the steps before `position`, of the step there, and of those after it."""
         name, selector = self.steps[position]
         method = "fit" if method == "fit_resample" else method
         if get_config()["enable_metadata_routing"]:
@@ -292,7 +292,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
 
 def _asked_for(part, method, params):
-    """Return those of the fit parameters `params` that go to the steps of a part of a Pipeline."""
+    """Return the fit parameters for the steps of a part of a Pipeline."""
     if get_config()["enable_metadata_routing"]:
         names = part.get_metadata_routing().consumes(method, params.keys()) if part.steps else ()
     else:
@@ -330,7 +330,7 @@ def _fit_resample(selector, X, y, params):
 
 
 def _kept_rows(selector):
-    """Return the numbers of the rows that a fitted step kept, None where it made new ones."""
+    """Return the numbers of the rows that a fitted step kept, or None if it made new rows."""
     if hasattr(selector, "get_support"):
         return selector.get_support(indices=True)
     return getattr(selector, "sample_indices_", None)
@@ -348,14 +348,14 @@ def _take_kept(params, name, selector):
 
 
 def _routed_method(step):
-    """Return the method by whose requests a selecting step gets its metadata."""
+    """Return the name of the method whose metadata requests apply to a selecting step."""
     # scikit-learn knows fit_resample once imbalanced-learn is imported, which adds it to a private list.
     request = getattr(get_routing_for_object(step), "fit_resample", None)
     return "fit_resample" if request is not None and any(request.requests.values()) else "fit"
 
 
 def _transform_inputs(front, params, names):
-    """Transform the metadata called `names` by the fitted steps in front."""
+    """Transform the metadata named in `names` by the fitted steps before."""
     if not names:
         return params
     routing = front.get_metadata_routing()

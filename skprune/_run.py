@@ -1,4 +1,4 @@
-"""A finished run as bytes: scores, weights, history; numbers and text alone, which execute nothing when read."""
+"""A finished run as bytes: scores, weights and history. They are only numbers and text, so reading them executes nothing."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from skprune._scores import ForgettingScores
 
 
 def write_run(scores, n_epochs, net, params):
-    """Return the entry of a run, None if something of it is neither number nor text.
+    """Return the entry of a run, or None if part of it is neither numbers nor text.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def write_run(scores, n_epochs, net, params):
     net : NeuralNetClassifier
         Trained.
     params : dict
-        Its parameters that the training changed.
+        Parameters of the net that the training has changed.
     """
     run = {"n_epochs": n_epochs, "params": params, "weights": []}
     stream = io.BytesIO()
@@ -52,7 +52,7 @@ def read_run(entry):
 
 def load_run(run, net):
     """Give an initialized net the weights and the history of a run."""
-    if hasattr(net, "accelerator"):  # skorch takes off what accelerate puts around modules when a training ends
+    if hasattr(net, "accelerator"):  # at the end of a training, skorch removes the wrappers of accelerate
         for part, module in net_modules(net).items():
             setattr(net, part, net.accelerator.unwrap_model(module))
     states: dict = {part: {} for part in net_modules(net)}

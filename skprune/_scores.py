@@ -176,7 +176,7 @@ class ForgettingScores:
 
     @property
     def mean_trust(self) -> float:
-        """Mean trust of all rows, also of those that these scores were taken from: float."""
+        """Mean trust of all rows. If these scores were taken from others, of all rows of those: float."""
         return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust
 
     @property
@@ -381,7 +381,7 @@ def as_scores(scores: ScoresLike) -> ForgettingScores:
     """
     if isinstance(scores, ForgettingScores):
         return scores
-    events = np.array(scores)  # a copy, since the scores are kept
+    events = np.array(scores)  # a copy, because the scores are stored
     if events.ndim != 1 or events.dtype.kind not in "biuf":
         raise ValueError(
             "Forgetting scores must be a ForgettingScores or a one-dimensional array with one number per row, got "

@@ -19,11 +19,11 @@ def present(state, rows, correct, margin):
     ----------
     state : torch.Tensor of shape (n_rows, 4), int32
     rows : torch.Tensor of shape (n_batch,), int64
-        Different ones.
+        Must not be repeated.
     correct : torch.Tensor of shape (n_batch,), bool
     margin : torch.Tensor of shape (n_batch,), float32
     """
-    # As one number of 16 bytes a row, since a row of a matrix takes torch three times as long to find.
+    # Each row is one number of 16 bytes, because indexing rows of a matrix takes torch three times as long.
     numbers = state.view(torch.complex128).squeeze(1)
     known = numbers.gather(0, rows).unsqueeze(1).view(torch.int32)
     events, presentations, learned, _ = known.unbind(1)
@@ -45,7 +45,7 @@ def check_rows(rows, places):
     rows : torch.Tensor of shape (n_batch,)
         Not empty.
     places : torch.Tensor of shape (n_rows,), int32
-        Is written to.
+        Buffer, which is overwritten.
     """
     if rows.dtype == torch.bool or rows.is_floating_point():
         raise ValueError(
@@ -55,15 +55,15 @@ def check_rows(rows, places):
     lowest, highest = (int(bound) for bound in rows.aminmax())
     if lowest < 0 or highest >= len(places):
         stranger = lowest if lowest < 0 else highest
-        raise ValueError(f"Row {stranger} does not exist: there are {len(places)} rows, from 0.")
+        raise ValueError(f"Row {stranger} does not exist: rows are numbered from 0 to {len(places) - 1}.")
 
-    # Of the places that are written to a repeated row, only one is read back. Sorting takes longer.
+    # If a row is repeated, only one of its positions is read back. Sorting would take longer.
     numbers = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
     repeated = places.scatter_(0, rows, numbers).gather(0, rows) != numbers
     if repeated.any():
         raise ValueError(
-            f"Row {int(rows[repeated][0])} is given twice in one batch, so that the order of its "
-            "presentations is unknown. Call update once for each of them."
+            f"Row {int(rows[repeated][0])} is given twice in one batch, so the order of its presentations is unknown. Call "
+            "update once for each of them."
         )
     return rows
 
@@ -81,18 +81,18 @@ def column_of(state, name):
 
 
 class HeldOut(NamedTuple):
-    """What models say of rows that they have not seen, summed over runs.
+    """Results of models on held-out rows, summed over runs.
 
     Parameters
     ----------
     margins : ndarray of shape (n_rows,), float32
-        Indicator of the true class, regressed, minus the largest other one; in [-1, 1] for one run.
+        Predicted indicator of the true class minus the largest of another class, in [-1, 1] for one run.
     ratings : ndarray of shape (n_shares, n_rules), float64
-        Accuracy with the rows that each rule keeps of each share.
+        Held-out accuracy with the rows that each rule keeps, for each share.
     attainable : float
         Accuracy of nearest neighbours, or of the regressions if that is higher.
     net_weight : float
-        How much the margins of the net count beside these, in [0, 1] for one run.
+        Weight of the net's margins relative to these, in [0, 1] for one run.
     """
 
     margins: np.ndarray

@@ -312,8 +312,8 @@ def test_one_standard_error():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ([{"clf__C": 1}, {"clf__C": 2}], r"It varies clf__C, of which none is named so"),
-        ([{"a__k": 1, "b__k": 5, "C": 1}] * 2, r"It varies C, a__k, b__k, of which a__k, b__k are named so"),
+        ([{"clf__C": 1}, {"clf__C": 2}], r"It varies clf__C; none has such a name"),
+        ([{"a__k": 1, "b__k": 5, "C": 1}] * 2, r"It varies C, a__k, b__k; a__k, b__k have such a name"),
         ([{"k": 0.3}, {"C": 1}], r"candidate \{'C': 1\} doesn't set k.*'k': \[1\.0\] keeps all rows"),
         (of_k(0.3, 20), r"prune__k is a number of rows in some candidates \(20\) and a share in others \(0\.3\)"),
     ],
