@@ -50,16 +50,6 @@ def check_labels(y, name):
     return y
 
 
-def check_is_matrix(X):
-    """Raise a TypeError if X is a container that the built-in net can't read."""
-    if is_table(X) or isinstance(X, Dataset) or (isinstance(X, Mapping) and not sparse.issparse(X)):
-        raise TypeError(
-            f"The built-in scoring net takes a matrix of numbers, got a {type(X).__name__}. Give a net for its columns, "
-            "ForgettingSelector(net), scores computed elsewhere, fit(..., forgetting_scores=...), or an array of numbers "
-            "that stand for the rows, such as embeddings."
-        )
-
-
 def check_rows(X, y):
     """Raise if rows of X can't be indexed, or X and y differ in length."""
     _refuse_masked(X, "X")
