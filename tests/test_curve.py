@@ -204,7 +204,7 @@ def test_warnings_are_summed_up_in_one(quick_curve, data, n_jobs):
     assert str(warning.message) == (
         "8 of 14 fits gave warnings: random, k=70 (2 of 2 folds); random, k=90 (2 of 2 folds); "
         "reverse, k=70 (2 of 2 folds); reverse, k=90 (2 of 2 folds). For example: k=90 is greater than n_samples=60: "
-        "all rows are kept. A float, such as k=0.5, keeps a share."
+        "all rows are kept. Use a float, such as k=0.5, to keep a share."
     )
     assert warning.filename == __file__
 

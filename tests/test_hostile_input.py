@@ -217,7 +217,7 @@ COLUMN_VECTOR = pytest.mark.filterwarnings("ignore:A column-vector y was passed"
 
 
 NO_LABELS = (ValueError, "y should be a 1d array")
-MIXED = (ValueError, r"labels in y are of mixed types: \w+, \w+\..*astype\(str\)")
+MIXED = (ValueError, r"labels in y have mixed types: \w+, \w+\..*astype\(str\)")
 SEVERAL = (ValueError, "one label per row, got a (list|tuple)")
 LENGTHS = (ValueError, "inconsistent numbers of samples")
 

@@ -175,7 +175,7 @@ REFUSED = {
     "labels changed": ({"iterator_train": FlippedFeaturesAlone}, "iterator FlippedFeaturesAlone changes targets"),
     "batches twice": ({"iterator_train": Twice}, "iterator Twice made a batch of 8 rows, but drew only 0 "),
     "every other batch": ({"iterator_train": OneInTwo}, "iterator OneInTwo .*leaves rows out"),
-    "last batch left out": ({"iterator_train": WithoutLast}, "WithoutLast drew 2 rows more than its batches have"),
+    "last batch left out": ({"iterator_train": WithoutLast}, "WithoutLast drew 2 more rows than its batches have"),
     "last batch first": ({"iterator_train": LastFirst}, "LastFirst changes"),
     "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
     "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),

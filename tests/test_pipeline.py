@@ -505,7 +505,7 @@ def test_bad_names_are_told_before_anything_is_fitted(data, name):
 
 def test_transform_takes_no_parameters_where_the_last_step_selects(data):
     pipe = make_pipeline(StandardScaler(), ForgettingSelector(k=0.5, random_state=0)).fit(*data)
-    with pytest.raises(ValueError, match="takes X alone, got weight"):
+    with pytest.raises(ValueError, match="takes only X, got weight"):
         pipe.transform(data[0], weight=1)
 
 
@@ -691,7 +691,7 @@ def test_nothing_is_done_behind_the_last_selecting_step(data):
 def test_a_pipeline_that_selects_in_front_of_its_last_step_is_refused_in_the_middle(data, front):
     inner = Pipeline([("rare", Odd()), ("scale", StandardScaler())])
     with pytest.raises(
-        TypeError, match=r"step 'pipeline' is a Pipeline that selects.*outer Pipeline one by one: rare, scale"
+        TypeError, match=r"step 'pipeline' is a Pipeline that selects.*outer Pipeline instead: rare, scale"
     ):
         make_pipeline(*front, inner, Remember()).fit(*data)
     assert len(make_pipeline(*front, inner).fit_transform(*data)) == 60 // (1 + len(front))

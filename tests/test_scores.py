@@ -129,8 +129,8 @@ def test_merged_scores_take_no_presentations():
         ([0, 0], "Row 0 is given twice"),
         ([0, 3], "Row 3 does not exist"),
         ([-1, 0], "Row -1 does not exist"),
-        ([0.7, 1.9], r"must be row numbers, of an int dtype, got torch.float32"),
-        ([True, False], r"got torch.bool. Of a mask take np.flatnonzero"),
+        ([0.7, 1.9], r"must be row numbers with an int dtype, got torch.float32"),
+        ([True, False], r"got torch.bool. To use a mask, pass np.flatnonzero"),
     ],
 )
 def test_a_refused_batch_changes_nothing(rows, message):
