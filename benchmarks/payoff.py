@@ -190,7 +190,7 @@ def measure_fits(name, problem, memory):
     pruned, scoring = memory.cache(prune)(problem, k)
     hard, hardness = memory.cache(keep_easiest)(problem, k)
     clean, cleaning = memory.cache(keep_clean)(problem)
-    random = np.sort(np.random.default_rng(0).choice(n_rows, len(pruned), replace=False))
+    random = np.sort(np.random.default_rng(1).choice(n_rows, len(pruned), replace=False))  # not the seed of the labels
     rows = {"all": np.arange(n_rows), "pruned": pruned, "random": random, "hardness": hard, "cleanlab": clean}
     before = {"pruned": scoring, "hardness": hardness, "cleanlab": cleaning}
     cell = {"part": "fits", "classifier": name, "problem": problem, "n_rows": n_rows, "k": k, "choosing": choosing}
@@ -304,7 +304,7 @@ def pruning_pipeline(name, **params):
 
 
 def draw_share(X, y, k):
-    rows = np.random.default_rng(0).choice(len(y), math.ceil(k * len(y)), replace=False)
+    rows = np.random.default_rng(1).choice(len(y), math.ceil(k * len(y)), replace=False)
     return X[rows], y[rows]
 
 
