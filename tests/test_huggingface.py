@@ -691,7 +691,9 @@ def test_tables_that_cannot_be_fitted():
     tokens, labels = tokenize(reviews), reviews["label"]
     with pytest.raises(ValueError, match=r"column 'text' of X can't be converted.*select_columns"):
         ForgettingSelector(make_encoder()).fit(tokens, labels)
-    with pytest.raises(ValueError, match=r"column 'input_ids' of X can't be converted: they differ in length.*collate_fn"):
+    with pytest.raises(
+        ValueError, match=r"column 'input_ids' of X can't be converted: they differ in length.*collate_fn"
+    ):
         ForgettingSelector(make_encoder()).fit(tokens.select_columns(["input_ids"]), labels)
     with pytest.raises(TypeError, match=r"IterableDataset, which has no length.*load a stream"):
         ForgettingSelector(make_encoder()).fit(tokens.to_iterable_dataset(), labels)
