@@ -224,6 +224,11 @@ def _best_rule(ratings, share):
     """Return the rule with the best rating at the share whose logarithm is nearest to that of `share`."""
     if ratings is None:
         return RULES[0]
+    if ratings.shape != (len(SHARES), len(RULES)):
+        raise ValueError(
+            f"The scores rate {ratings.shape[1]} rules at {ratings.shape[0]} shares, but strategy='coverage' has {len(RULES)} "
+            f"at {len(SHARES)}. They were probably saved by another version of skprune: compute them again."
+        )
     row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
     return RULES[int(np.argmax(row[:-1]))] if row[:-1].max() > row[-1] + _LEAD else RULES[-1]
 

@@ -338,6 +338,12 @@ def test_the_first_rule_is_used_if_nothing_is_known():
     assert _best_rule(None, 0.1) == RULES[0] == Rule(0.5, 0.75)
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (len(SHARES), len(RULES) + 1)])
+def test_ratings_of_other_rules_are_refused(shape):
+    with pytest.raises(ValueError, match=rf"rate {shape[1]} rules at {shape[0]} shares.*another version.*again"):
+        _best_rule(np.zeros(shape), 0.1)
+
+
 @pytest.mark.parametrize("best", range(len(RULES) - 1))
 def test_random_rows_are_kept_unless_a_rule_leads(best):
     ratings = np.full((len(SHARES), len(RULES)), 0.4)
