@@ -64,9 +64,10 @@ class ForgettingScores:
     -----
     The trust in a label is the mean of its margin and its held-out margin. The margin of the built-in net has the weight
     ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net that has memorized the labels has
-    little influence. If held-out margins are unknown, the trust is the margin. A row is a suspect if its trust is below
-    ``min(0, -mean trust / 2)``. The models then disagree with the label at least half as strongly as they agree with the
-    label of the average row.
+    little influence. The weight is 1 if the mean margin is not above 0. If held-out margins are unknown, the trust is the
+    margin. A row is a suspect if its trust is below ``-mean trust / 2``. The models then disagree with the label at least
+    half as strongly as they agree with the label of the average row. If they do not agree with the average row, they
+    know too little, and no row is a suspect. Rows whose trust is unknown are no suspects and do not count in the mean.
 
     References
     ----------
@@ -176,12 +177,16 @@ class ForgettingScores:
 
     @property
     def mean_trust(self) -> float:
-        """Mean trust of all rows. If these scores were taken from others, of all rows of those: float."""
-        return float(np.mean(self.trust)) if self._mean_trust is None else self._mean_trust
+        """Mean of the known trust, nan if none is known. If these scores were taken from others, of all rows of those."""
+        if self._mean_trust is not None:
+            return self._mean_trust
+        trust = self.trust
+        known = trust[~np.isnan(trust)]
+        return float(known.mean()) if len(known) else np.nan
 
     @property
     def suspects(self) -> NDArray[np.bool_]:
-        return self.trust < min(0.0, -self.mean_trust / 2)
+        return self.trust < -self.mean_trust / 2 if self.mean_trust > 0 else np.zeros(len(self), dtype=bool)
 
     @property
     def ratings(self) -> NDArray[np.float64] | None:

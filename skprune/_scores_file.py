@@ -85,4 +85,6 @@ def pop_held_out(arrays):
     expected = margins.dtype == np.float32 and ratings.dtype == np.float64 and ratings.ndim == 2
     if not expected or any(number.shape != () or number.dtype.kind != "f" for number in numbers):
         raise ValueError("its held-out arrays have other shapes or dtypes than expected")
+    if not all(np.isfinite(array).all() for array in (margins, ratings, *numbers)) or min(numbers) < 0:
+        raise ValueError("its held-out arrays have values that are nan, infinite or negative")
     return HeldOut(margins, ratings, *map(float, numbers))

@@ -398,6 +398,10 @@ def test_save_and_load_held_out_parts(tmp_path, n_runs):
         {"held_out_net_weight": np.array("much")},
         {"held_out_margins": None},
         {"held_out_attainable": None},
+        {"held_out_margins": np.full(3, np.nan, dtype=np.float32)},
+        {"held_out_ratings": np.full((5, 7), np.nan)},
+        {"held_out_attainable": np.array(np.inf)},
+        {"held_out_net_weight": np.array(-1.0)},
     ],
 )
 def test_load_of_damaged_held_out_parts(tmp_path, changed):
@@ -408,6 +412,19 @@ def test_load_of_damaged_held_out_parts(tmp_path, changed):
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=r"held_out\.npz holds no forgetting scores: .*held"):
         ForgettingScores.load(path)
+
+
+def test_suspects_while_some_rows_were_not_presented():
+    scores = ForgettingScores(4)
+    scores.update([0, 1, 2], [True, True, False], [0.9, 0.6, -0.15])
+    # The mean of what is known is 0.45, so that suspects are below -0.225.
+    assert scores.suspects.tolist() == [False] * 4
+    assert scores.take([2, 3]).suspects.tolist() == [False] * 2
+    assert scores.mean_trust == pytest.approx(0.45)
+
+
+def test_suspects_of_no_rows():
+    assert ForgettingScores(0).suspects.tolist() == []
 
 
 def test_a_selector_selects_by_held_out_margins_like_select_rows():
