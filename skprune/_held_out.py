@@ -15,6 +15,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from skprune._checks import checkable
 from skprune._rows import is_table, take_rows
 from skprune._scores import HeldOut
 from skprune._selection import RULES, SHARES, apply_rule, count_kept
@@ -32,6 +33,8 @@ _MAX_SHORTFALL = 0.15
 _N_COMPONENTS, _N_FOURIER = 100, 300
 # Standardized features are clipped here, because a feature that is almost always 0 is huge where it is not.
 _LIMIT = 5.0
+# Differences of larger numbers overflow in float32.
+_LARGEST = 1e38
 # Penalties as multiples of the mean eigenvalue of the Gram matrix: those to choose from for margins, those for rating.
 _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 _LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
@@ -58,7 +61,8 @@ def reduce_sparse(X):
     if X.shape[1] <= _N_COMPONENTS:
         return X.toarray()
     svd = TruncatedSVD(min(_N_COMPONENTS, X.shape[0]), random_state=0)
-    return svd.fit_transform(X.astype(np.float32, copy=False))
+    with np.errstate(all="ignore"):  # shares of variance, which are not read, are 0 / 0 where all rows are the same
+        return svd.fit_transform(X.astype(np.float32, copy=False))
 
 
 @config_context(transform_output="default")
@@ -79,7 +83,7 @@ def consult(scores, X, y, *, same_features=False):
     Returns
     -------
     scores : ForgettingScores
-        Unchanged if `X` is not an array of finite numbers, or the regressions are not accurate enough.
+        Unchanged if `X` is not an array of finite numbers below 1e38, or the regressions are not accurate enough.
     """
     X = _as_numbers(X)
     if X is None or 0 in X.shape or len(y) < _FEWEST_ROWS or np.isnan(scores.margins).any():
@@ -87,9 +91,7 @@ def consult(scores, X, y, *, same_features=False):
     rng = np.random.RandomState(0)
     n_columns = int(np.prod(X.shape[1:]))
     rows = _some(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // n_columns), rng)
-    if len(rows) < min(len(y), _MIN_ROWS) or not all(
-        np.isfinite(block).all() for block in _blocks(X, np.arange(len(y)))
-    ):
+    if len(rows) < min(len(y), _MIN_ROWS) or not all(map(_is_usable, _blocks(X, np.arange(len(y))))):
         return scores
     n_classes = int(y.max()) + 1
     features = _Features(_floats(X, _some(rows, min(_MAX_FITTED, _MAX_FITTED_NUMBERS // n_columns), rng)), rng)
@@ -109,12 +111,12 @@ def consult(scores, X, y, *, same_features=False):
 def _as_numbers(X):
     """Return `X` as a numeric container with a shape, or None if it can't be converted."""
     if sparse.issparse(X):
-        return reduce_sparse(X)
+        X = X.tocsr()
+        return reduce_sparse(X) if _is_usable(X.data) else None
     if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
         return None
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu()
-        return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
+        X = checkable(X).numpy()
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, (list, tuple)):
@@ -129,6 +131,11 @@ def _as_numbers(X):
             X = X.astype(np.float64)
     kind = getattr(getattr(X, "dtype", None), "kind", "O")
     return X if kind in "biuf" and len(X.shape) > 1 else None
+
+
+def _is_usable(numbers):
+    """Tell whether float32 holds all of `numbers` and their differences; not so nan."""
+    return bool((np.abs(numbers) < _LARGEST).all())
 
 
 def _some(rows, n_rows, rng):
@@ -164,7 +171,9 @@ class _Features:
         self.pca = None
         Z = self._standardised(X)
         if Z.shape[1] > _N_COMPONENTS:
-            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng).fit(Z)
+            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng)
+            with np.errstate(all="ignore"):  # as in reduce_sparse
+                self.pca.fit(Z)
             Z = self.pca.transform(Z)
         some = Z[rng.permutation(len(Z))[:500]]
         distances = euclidean_distances(some, squared=True)

@@ -97,6 +97,7 @@ FORMS = {
     "pandas that may be missing": lambda X, path: pd.DataFrame(X).astype("Float64"),
     "polars": lambda X, path: pl.DataFrame(X),
     "tensor": lambda X, path: torch.from_numpy(X).float().requires_grad_(),
+    "float8": lambda X, path: torch.from_numpy(X).to(torch.float8_e4m3fn),
     "bfloat16": lambda X, path: torch.from_numpy(X).bfloat16(),
     "csr": lambda X, path: sparse.csr_array(X),
     "dok": lambda X, path: sparse.dok_array(X),
@@ -154,11 +155,29 @@ def with_nan(X):
         lambda X: list(torch.from_numpy(X)),
         with_nan,
         lambda X: np.where(np.isnan(with_nan(X)), np.inf, X),
+        lambda X: sparse.csr_array(np.tile(with_nan(X), 22)),
+        lambda X: sparse.dok_array(np.tile(np.where(np.isnan(with_nan(X)), 1e300, X), 22)),
+        lambda X: np.where(X > 3, 3e38, -3e38).astype(np.float32),  # differences overflow
     ],
 )
 def test_what_is_no_array_of_finite_numbers_changes_nothing(rows, make):
     scores, X, y = rows
     assert consult(scores, make(X), y) is scores
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_rows_that_are_all_the_same_say_nothing(rows, make):
+    scores, _, y = rows
+    margins = consult(scores, make(np.zeros((90, 130))), y, same_features=True).held_out_margins
+    assert margins.max() <= 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_large_and_small_sparse_numbers(rows, scale):
+    scores, X, y = rows
+    wide = sparse.csr_array(np.tile(X, 22))
+    expected = consult(scores, wide, y).held_out_margins
+    np.testing.assert_allclose(consult(scores, scale * wide, y).held_out_margins, expected, atol=0.01)
 
 
 def test_a_table_changes_nothing(rows):
