@@ -60,9 +60,11 @@ def reduce_sparse(X):
     X = X.tocsr()
     if X.shape[1] <= _N_COMPONENTS:
         return X.toarray()
+    # A power of two changes no digit, and keeps the squares of large and small numbers within float32.
+    exponent = np.frexp(abs(X).max())[1]
     svd = TruncatedSVD(min(_N_COMPONENTS, X.shape[0]), random_state=0)
     with np.errstate(all="ignore"):  # shares of variance, which are not read, are 0 / 0 where all rows are the same
-        return svd.fit_transform(X.astype(np.float32, copy=False))
+        return np.ldexp(svd.fit_transform((X * np.ldexp(1.0, -exponent)).astype(np.float32)), exponent)
 
 
 @config_context(transform_output="default")
@@ -231,9 +233,11 @@ def _best_ridge(F, y, n_classes):
     rotated = F @ vectors.astype(np.float32)
     products, best = rotated.T @ targets, (np.inf, _Ridge(mean, target_mean, mean), targets)
     for penalty in _PENALTIES:
-        inverse = (1 / (values.clip(0) + max(penalty * values.mean(), 1e-9))).astype(np.float32)
-        leverage = np.square(rotated) @ inverse + 1 / len(F)
-        residuals = (targets - rotated @ (inverse[:, None] * products)) / (1 - leverage.clip(0, 0.999))[:, None]
+        inverse = 1 / (values.clip(0) + max(penalty * values.mean(), 1e-9))
+        # As float64, since the leverage of few rows with many features is nearly 1.
+        leverage = np.square(rotated, dtype=np.float64) @ inverse + 1 / len(F)
+        inverse, left = inverse.astype(np.float32), (1 - leverage).clip(1e-6).astype(np.float32)
+        residuals = (targets - rotated @ (inverse[:, None] * products)) / left[:, None]
         error = np.square(residuals).mean()
         if error < best[0]:
             weights = vectors.astype(np.float32) @ (inverse[:, None] * products)
@@ -283,9 +287,6 @@ def margin_of(predicted, y):
 
 def _neighbors_accuracy(Z, y, rng):
     """Return the accuracy of nearest neighbours on some rows, which are left out of the training rows."""
-    asked = rng.permutation(len(y))[:_N_ASKED]
-    others = np.setdiff1d(np.arange(len(y)), asked)
-    if len(others) < _N_NEIGHBORS:
-        return 0.0
+    asked, others = np.split(rng.permutation(len(y)), [min(_N_ASKED, len(y) // 2)])
     neighbors = KNeighborsClassifier(_N_NEIGHBORS, weights="distance").fit(Z[others], y[others])
     return float(neighbors.score(Z[asked], y[asked]))
