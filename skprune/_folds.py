@@ -50,13 +50,15 @@ def warn_once(candidates, outcomes):
     if len(failures) == n_fits:
         raise ValueError(f"All {n_fits} fits failed. The first one:\n{failures[0]}")
     if failures:
-        message = f"{len(failures)} of {n_fits} fits failed, their scores are nan: {where}. The first:\n{failures[0]}"
+        message = (
+            f"{len(failures)} of {n_fits} fits failed, and their scores are nan: {where}. The first:\n{failures[0]}"
+        )
         warnings.warn(message, FitFailedWarning, stacklevel=3)
     where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
     if warned:
         # One message of each kind: they differ in their numbers.
         kinds = {re.sub(r"\d+", "", message): message for messages in warned for message in messages}
-        message = f"{len(warned)} of {n_fits} fits were warned of: {where}. For example: {' '.join(kinds.values())}"
+        message = f"{len(warned)} of {n_fits} fits gave warnings: {where}. For example: {' '.join(kinds.values())}"
         warnings.warn(message, PruningWarning, stacklevel=3)
 
 

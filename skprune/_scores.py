@@ -26,8 +26,7 @@ class ForgettingScores:
     n_rows : int
         Number of rows of the training set.
     device : str or torch.device, default="cpu"
-        Device of the state. Batches on another device are moved to it. For ``"mps"``, which lacks the required dtypes,
-        the state is kept on the CPU.
+        Device of the state, to which batches are moved. ``"mps"`` lacks the required dtypes and gives way to the CPU.
 
     Attributes
     ----------
@@ -36,8 +35,7 @@ class ForgettingScores:
     n_runs : int
         Number of runs.
     events : ndarray of shape (n_rows,), int64
-        Number of forgetting events: how often a row was predicted correctly at one presentation and wrongly at the
-        next. Summed over runs.
+        How often a row was predicted correctly at one presentation and wrongly at the next. Summed over runs.
     margins : ndarray of shape (n_rows,), float64
         Probability of the true class minus the largest probability of another class, averaged over the presentations
         of a run and then over runs, in [-1, 1]; nan for a row that was not presented.
@@ -50,8 +48,7 @@ class ForgettingScores:
         Number of recorded predictions of a row. Summed over runs.
     held_out_margins : ndarray of shape (n_rows,), float64
         Margins from models that have not seen the row: the mean over two ridge regressions, one linear and one on
-        random Fourier features, clipped to [-1, 1]. :class:`ForgettingSelector` computes them if `X` is a numeric array.
-        nan if they are unknown.
+        random Fourier features, clipped to [-1, 1]. Computed by :class:`ForgettingSelector` for numeric `X`, else nan.
     suspects : ndarray of shape (n_rows,), bool
         Whether the label of a row is probably wrong. See Notes.
 
@@ -180,8 +177,7 @@ class ForgettingScores:
         """Mean of the known trust, nan if none is known. If these scores were taken from others, of all rows of those."""
         if self._mean_trust is not None:
             return self._mean_trust
-        trust = self.trust
-        known = trust[~np.isnan(trust)]
+        known = self.trust[~np.isnan(self.trust)]
         return float(known.mean()) if len(known) else np.nan
 
     @property

@@ -73,32 +73,27 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Folder in which trained runs are stored, so that a search over the parameters that select rows trains each run
         once. If None, the last runs of this process are kept in memory, 16 MB at most. ``joblib.Memory(None)`` keeps
         none. A run is identified by the net and its code, the data, the seed, `record` and the versions of the
-        libraries. Code of installed packages is identified by their version. If it is uncertain whether a net is the
-        same, it is trained again.
+        libraries. Code of installed packages is identified by their version. In doubt, a net is trained again.
     random_state : int, RandomState instance or None, default=None
         Seed of trainings and draws. Pass an int for reproducible results. If None, every fit trains the net again, and
         `memory` is not used.
     verbose : int, default=0
         If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
-        shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show progress
-        bars for runs and epochs.
+        shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show bars.
 
     Attributes
     ----------
     forgetting_scores_ : ndarray of shape (n_samples,), int64
         Forgetting events summed over runs, with `never_learned` applied, or the scores passed to `fit`.
     margins_ : ndarray of shape (n_samples,), float64
-        Probability of the row's class minus the largest probability of another class, averaged over presentations
-        and runs, in [-1, 1]. If it is negative, the net disagrees with the label on average. nan if `fit` was given
-        scores without margins.
+        Probability of the row's class minus the largest other one, averaged over presentations and runs, in [-1, 1].
+        If it is negative, the net disagrees with the label on average. nan if `fit` was given scores without margins.
     suspects_ : ndarray of shape (n_samples,), bool
-        Whether the label of a row is probably wrong. The rule is calibrated on the data; see
-        :class:`ForgettingScores`.
+        Whether the label of a row is probably wrong, by the rule in the notes of :class:`ForgettingScores`.
     never_learned_ : ndarray of shape (n_samples,), bool
         Whether a row was never predicted correctly in any run.
     first_learned_ : ndarray of shape (n_samples,), float64
-        Epoch of the first correct prediction, counted from 1 and averaged over the runs that have one; nan if no run
-        has one.
+        Epoch of the first correct prediction, counted from 1, averaged over the runs that have one; nan if none has.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
@@ -108,8 +103,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     estimator_ : NeuralNetClassifier
         Trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
         positions in `classes_`. If the run was not trained by this fit in this process, the net is rebuilt from its
-        weights and history, without the state of its optimizer and callbacks. Not defined if scores were passed to
-        `fit`.
+        weights and history, without optimizer and callback state. Not defined if scores were passed to `fit`.
     n_epochs_ : int
         Number of epochs of the last run. Not defined if scores were passed to `fit`.
 

@@ -58,7 +58,7 @@ def test_no_private_name_of_another_library_is_imported():
 
 # For callbacks, scikit-learn documents this method for estimators of others, private by its name or not. Named tuples have
 # names like these only so that no field clashes with them.
-PRIVATE_NAMES_OF_OTHERS = {"_init_callback_context", "_asdict", "_fields", "_replace"}
+PRIVATE_NAMES_OF_OTHERS = {"_init_callback_context", "_asdict", "_fields", "_make", "_replace"}
 
 
 def test_private_names_of_other_libraries():

@@ -126,7 +126,7 @@ def test_a_selector_deep_inside(pipe, data):
     ("params", "message"),
     [
         (dict(k=0.5), r"k must be a list .*; got 0.5"),
-        (dict(k=[]), "k must be a list of at least one"),
+        (dict(k=[]), "k must be a list with at least one"),
         (dict(k=[0.5, 1.5]), "k must be a float in"),
         (dict(strategies="random"), "strategies must be a list"),
         (dict(strategies=reverse), "strategies must be a list"),

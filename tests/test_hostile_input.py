@@ -208,7 +208,7 @@ def test_names_that_come_twice(net):
     except ValueError as error:  # of scikit-learn from 1.9 on
         if "unique column names" not in str(error):
             raise
-    with pytest.raises(ValueError, match=r"unique column names|columns of X are not: {'a': "):
+    with pytest.raises(ValueError, match=r"unique column names|columns of X are not numeric: {'a': "):
         ForgettingSelector(net).fit(frame.assign(a="oak"), Y)
 
 

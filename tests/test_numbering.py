@@ -257,7 +257,7 @@ def test_an_order_that_targets_in_order_cannot_tell(scripted, descending):
 
     net.set_params(batch_size=10, train_split=None, callbacks=[ForgettingRecorder()])
     net.set_params(iterator_train__collate_fn=sort_by_label)
-    with pytest.raises(ValueError, match=r"order of rows can't be told.*shuffle=True"):
+    with pytest.raises(ValueError, match=r"change the order of rows.*can't be detected.*shuffle=True"):
         net.fit(X, y[::-1].copy() if descending else y)
 
 
