@@ -46,7 +46,7 @@ from skprune import ForgettingSelector, PruningWarning, select_rows
 CHOSEN_ON = ("digits", "mnist", "page-blocks", "nursery", "imdb")
 REPORTED_ON = ("fashion-mnist", "satimage", "segment", "splice", "reuters")
 ROWS = dict.fromkeys(CHOSEN_ON + REPORTED_ON, 3000) | {"reuters": None}
-QUICK_ROWS = 1000
+QUICK_ROWS = 500
 MAX_TEST_ROWS = 5000
 CLEAN, REDRAWN, SWAPPED = NOISE = ("clean", "redrawn", "swapped")
 NOISE_SHARE = 0.2
@@ -102,7 +102,7 @@ def parse():
     parser.add_argument("--output", type=Path, default=Path(".skprune-cache", "quality"), metavar="DIR")
     add_docs_option(parser)
     args = parser.parse_args()
-    args.only = args.only or (["digits", "segment"] if args.quick else list(ROWS))
+    args.only = args.only or (["page-blocks", "segment"] if args.quick else list(ROWS))
     args.seeds, args.shares = (range(2), (0.5, 0.1)) if args.quick else (range(args.seeds), SHARES)
     return args
 
