@@ -73,7 +73,9 @@ def _lost_classes(y, kept, balance):
 
 
 def _count(y):
-    """Return the number of rows of each class."""
+    """Return the number of rows of each class that is in `y`."""
+    if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(y):  # class numbers, which need no sorting
+        return {label: size for label, size in enumerate(np.bincount(y).tolist()) if size}
     if y.dtype.kind == "O":  # labels may not be sortable
         return Counter(y.tolist())
     return dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
@@ -102,7 +104,7 @@ def _no_information(scores, y, reads_margins):
     accuracy = scores.last_accuracy()
     if y is None or np.isnan(accuracy):
         return None
-    sizes = _class_sizes(np.asarray(y)[scores.presentations > 0])
+    sizes = _count(np.asarray(y)[scores.presentations > 0]).values()
     largest = max(sizes) / sum(sizes)
     if accuracy <= largest < 1:
         return (
@@ -110,12 +112,6 @@ def _no_information(scores, y, reads_margins):
             f"presentation, and a classifier that always predicts the largest class is right on {largest:.1%}. {remedy}"
         )
     return None
-
-
-def _class_sizes(y):
-    if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(y):
-        return np.bincount(y)  # much faster
-    return Counter(y.tolist()).values()
 
 
 def _many_suspects(suspects, kept):

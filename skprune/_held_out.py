@@ -54,8 +54,8 @@ def reduce_sparse(X):
 
     Returns
     -------
-    X_reduced : ndarray of shape (n_rows, n_components), float32
-        At most 100 components, which differ in scale.
+    X_reduced : ndarray of shape (n_rows, n_components)
+        At most 100 components, which differ in scale, as float32. If `X` has no more columns, these are returned as they are.
     """
     X = X.tocsr()
     if X.shape[1] <= _N_COMPONENTS:
