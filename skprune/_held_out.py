@@ -269,9 +269,12 @@ def _rate(scores, held_out, spaces, y, n_classes, rng):
 def _accuracy(F, y, kept, tested, n_classes, penalty):
     """Return the accuracy on the rows `tested` of a ridge regression on the rows `kept`."""
     centred, targets, mean, target_mean = _centred(F[kept], y[kept], n_classes)
-    gram = (centred.T @ centred).astype(np.float64)
-    gram[np.diag_indices_from(gram)] += max(penalty * np.trace(gram) / len(gram), 1e-9)
-    weights = np.linalg.solve(gram, centred.T @ targets).astype(np.float32)
+    is_wide = len(centred) < centred.shape[1]  # then the Gram matrix of the rows is the smaller one
+    gram = (centred @ centred.T if is_wide else centred.T @ centred).astype(np.float64)
+    gram[np.diag_indices_from(gram)] += max(penalty * np.trace(gram) / centred.shape[1], 1e-9)
+    weights = np.linalg.solve(gram, targets if is_wide else centred.T @ targets).astype(np.float32)
+    if is_wide:
+        weights = centred.T @ weights
     predicted = _Ridge(mean, target_mean, weights).predict(F[tested])
     return np.mean(predicted.argmax(1) == y[tested])
 

@@ -44,10 +44,11 @@ def test_left_out_predictions_are_those_of_refits(signal, n_features):
     np.testing.assert_allclose(ridge.predict(F), fit_ridge(F, y, alpha)(F), atol=1e-4)
 
 
-def test_rated_accuracy_is_that_of_a_fit():
+@pytest.mark.parametrize("n_features", [12, 60])  # fewer than the rows that are kept, and more
+def test_rated_accuracy_is_that_of_a_fit(n_features):
     rng = np.random.default_rng(1)
     y = rng.integers(0, 3, 300)
-    F = (rng.normal(size=(300, 12)) + 0.8 * np.eye(3, 12)[y]).astype(np.float32)
+    F = (rng.normal(size=(300, n_features)) + 0.8 * np.eye(3, n_features)[y]).astype(np.float32)
     kept, tested = np.split(rng.permutation(300)[:280], [40])
     for penalty in (0.03, 3.0):
         predicted = fit_ridge(F[kept], y[kept], penalty * mean_eigenvalue(F[kept]))(F[tested]).argmax(1)
