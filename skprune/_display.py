@@ -188,9 +188,10 @@ class PruningCurveDisplay:
 
 
 class ForgettingDisplay:
-    """Plot of forgetting events: a histogram as in [1]_, or a map of the rows similar to [2]_.
+    """Plot of forgetting events: a histogram, or a map of the rows.
 
-    Use :meth:`from_selector` to create one. All parameters are stored as attributes.
+    The histogram is that of [1]_, and the map is similar to that of [2]_. Use :meth:`from_selector` to create a display. All
+    parameters are stored as attributes.
 
     Parameters
     ----------
