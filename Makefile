@@ -7,7 +7,7 @@ OLDEST_VENV := .venv-oldest
 # Small nets on several test processes: more threads would only fight.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest lint docs clean
+.PHONY: demo test test-oldest lint docs check-docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m benchmarks.demo
@@ -27,6 +27,10 @@ lint: $(VENV)/installed-test
 # Examples run at the build; pages are in docs/_build/html.
 docs: $(DOCS_VENV)/installed
 	$(DOCS_VENV)/bin/python -m sphinx -W --keep-going docs docs/_build/html
+
+# Opens every page in Chromium, which must be installed with its driver.
+check-docs: docs
+	$(DOCS_VENV)/bin/python docs/check_pages.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,8 @@ import skprune
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 matplotlib.use("Agg")
+# Examples print warnings without the folder in which the pages are built.
+warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
 
 project = "skprune"
 author = "the skprune developers"
@@ -81,6 +84,14 @@ html_favicon = "_static/logo.svg"
 html_theme_options = {
     "logo": {"text": f"skprune {version}", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
     "show_prev_next": True,
+    # The list of the newest version serves all versions. Read the Docs says which of them is built.
+    "switcher": {
+        "json_url": "https://skprune.readthedocs.io/en/latest/_static/switcher.json",
+        "version_match": os.environ.get("READTHEDOCS_VERSION", "latest"),
+    },
+    "check_switcher": False,  # builds work without a connection
+    "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
+    "icon_links": [{"name": "GitHub", "url": "https://github.com/skprune/skprune", "icon": "fa-brands fa-github"}],
     "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
 }
 ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new")
