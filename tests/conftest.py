@@ -3,7 +3,9 @@ import os
 # Before numpy and torch read it: several test processes with several threads each would fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import multiprocessing
 import random
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -57,6 +59,12 @@ class MLP(torch.nn.Module):
 def make_net(module=MLP, **params):
     defaults = dict(criterion=torch.nn.CrossEntropyLoss, lr=0.3, max_epochs=4, batch_size=16, verbose=0)
     return NeuralNetClassifier(module, **(defaults | params))
+
+
+def in_new_process(function, *args):
+    """Return ``function(*args)``, called in a new process. A fork of this one, which has threads, might wait for ever."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        return executor.submit(function, *args).result()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import MLP, make_net
+from conftest import MLP, in_new_process, make_net
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +25,7 @@ from skprune import ForgettingSelector, Pipeline
 
 
 class Trouble(Callback):
-    """Make trouble in an epoch of one training: the first that finds all files but its own in the folder taken.
+    """Make trouble once, in an epoch of one training: the first that finds all files but its own in the folder taken.
 
     `run` counts trainings in whatever process, from 1; later ones are left alone.
     """
@@ -47,6 +47,7 @@ class Trouble(Callback):
 
     def on_batch_end(self, net, training=None, **kwargs):
         if training and self.number_ == self.run and len(net.history) == self.epoch:
+            self.number_ = None  # a second Ctrl-C would hit what cleans up after the first
             self.make()
 
 
@@ -168,17 +169,6 @@ def fit_with_memory(memory, **params):
     return ForgettingSelector(make_net(**params), memory=memory, random_state=0).fit(X, y)
 
 
-def in_a_fork(function, *args):
-    """Return ``function(*args)``, called in a forked process."""
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-    process = context.Process(target=lambda: results.put(function(*args)))
-    process.start()
-    result = results.get()
-    process.join()
-    return result
-
-
 def fill_the_disk(memory):
     # No file may become larger than this, so that writing ends as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -188,9 +178,8 @@ def fill_the_disk(memory):
     return margins, [str(warning.message) for warning in caught]
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_full_disk(tmp_path):
-    margins, warned = in_a_fork(fill_the_disk, tmp_path)
+    margins, warned = in_new_process(fill_the_disk, tmp_path)
     assert any("Unable to store a finished run" in message for message in warned)
     assert margins == fit_with_memory(None).margins_.tolist()
     assert margins == fit_with_memory(tmp_path).margins_.tolist()
@@ -198,6 +187,7 @@ def test_a_full_disk(tmp_path):
 
 
 def fit_as_nobody(memory):
+    fit_with_memory(None)  # loads everything, which nobody may not be allowed to read
     if os.getuid() == 0:  # who may write everywhere
         os.setgroups([])
         os.setuid(65534)
@@ -208,7 +198,6 @@ def fit_as_nobody(memory):
 
 
 @pytest.mark.parametrize("filled", [False, True])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_read_only_folder(tmp_path, filled):
     memory = tmp_path / "memory"
     memory.mkdir()
@@ -218,7 +207,7 @@ def test_a_read_only_folder(tmp_path, filled):
     for parent in memory.parents:
         if Path(tempfile.gettempdir()) in parent.parents:  # of pytest, and for its user alone
             parent.chmod(parent.stat().st_mode | 0o055)
-    result = in_a_fork(fit_as_nobody, memory)
+    result = in_new_process(fit_as_nobody, memory)
     assert result == expected or str(memory) in result
     for path in [memory, *memory.rglob("*")]:
         path.chmod(0o755)
@@ -276,10 +265,9 @@ def test_two_processes_fill_one_cache(folder, tmp_path):
         np.testing.assert_array_equal(fit.margins_, fit_with_memory(None).margins_)
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
 def test_a_process_killed_while_it_fills_the_cache(folder, tmp_path):
     killed = [Trouble(Signal(signal.SIGKILL), folder)]
-    process = multiprocessing.get_context("fork").Process(
+    process = multiprocessing.get_context("spawn").Process(
         target=fit_with_memory, args=(tmp_path / "memory",), kwargs={"callbacks": killed}
     )
     process.start()

@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from conftest import MLP, make_net
+from conftest import MLP, in_new_process, make_net
 from nbclient import NotebookClient
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -20,7 +20,7 @@ from test_digest import CHANGES, NET, SAME, SETUP, UNKNOWN
 from test_scoring import CountTrainings, n_trainings
 
 from skprune import ForgettingSelector, Pipeline, PruningWarning
-from skprune._memory import Folder, Recent, find_store
+from skprune._memory import Folder, Recent, find_store, recent
 
 # Cells of a notebook, and, one below the other, a script.
 START = """
@@ -280,12 +280,12 @@ def test_the_last_runs_are_kept_and_no_more():
     assert runs.get("b") is None
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python does not like the fork
-def test_a_fork_while_a_thread_trains(recent_runs):
+def fork_while_a_thread_trains():
+    """Return the status of a forked process, which is 0 if it could take the lock that the thread holds."""
     locked, done = threading.Event(), threading.Event()
 
     def hold():
-        with recent_runs.locked("key"):
+        with recent.locked("key"):
             locked.set()
             done.wait()
 
@@ -294,10 +294,14 @@ def test_a_fork_while_a_thread_trains(recent_runs):
     locked.wait()
     process = os.fork()
     if process == 0:
-        os._exit(0 if recent_runs.lock.acquire(timeout=10) else 1)
+        os._exit(0 if recent.lock.acquire(timeout=10) else 1)
     done.set()
     thread.join()
-    assert os.waitpid(process, 0)[1] == 0
+    return os.waitpid(process, 0)[1]
+
+
+def test_a_fork_while_a_thread_trains():
+    assert in_new_process(fork_while_a_thread_trains) == 0
 
 
 def test_memory_that_is_no_folder(data):

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import MLP, make_net
+from conftest import MLP, in_new_process, make_net
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -514,11 +514,8 @@ def test_clone_pickle_and_joblib(selector, data, tmp_path):
         copy.transform(X)
 
 
-@pytest.mark.parametrize("estimator", [make_net(), None], ids=["own", "built-in"])
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_another_process(data, method, estimator):
-    X, y = data
+def use_elsewhere(method, estimator, X, y):
+    """Use and fit a selector in a process that is started by a method."""
     selector = ForgettingSelector(estimator, k=0.3, tie_break="random", random_state=0).fit(X, y)
     with multiprocessing.get_context(method).Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(selector.get_support), selector.get_support())
@@ -527,6 +524,12 @@ def test_another_process(data, method, estimator):
         elsewhere = pool.apply(clone(selector).fit, [X, y])
     np.testing.assert_array_equal(elsewhere.margins_, selector.margins_)
     elsewhere.estimator_.predict(X.astype(np.float32))
+
+
+@pytest.mark.parametrize("estimator", [make_net(), None], ids=["own", "built-in"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_another_process(data, method, estimator):
+    in_new_process(use_elsewhere, method, estimator, *data)
 
 
 def test_parameters_of_the_net(selector, data):
