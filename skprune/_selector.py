@@ -31,25 +31,27 @@ def _may_have_features(selector):
 class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Select training rows by what a neural net forgets while it learns.
 
-    A scoring net is trained on all rows. A forgetting event happens when the net predicts a row wrongly that it
-    predicted correctly in the previous epoch [1]_. Rows that are never forgotten can often be dropped without loss.
-    `k`, `strategy`, `balance`, `never_learned` and `tie_break` are read when rows are selected. After ``set_params``, a
-    fitted selector uses their new values without training again.
+    A scoring net is trained on all rows. A forgetting event happens when the net misclassifies a row that it classified
+    correctly in the previous epoch [1]_. Rows that are never forgotten are often redundant. `k`, `strategy`, `balance`,
+    `never_learned` and `tie_break` are read when rows are selected. After ``set_params``, a fitted selector uses their
+    new values without training again.
 
     Parameters
     ----------
     estimator : NeuralNetClassifier, default=None
         The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
         validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
-        standardizes its input is used. It requires `X` to be two-dimensional and numeric.
+        standardizes its input is used. It requires `X` to be two-dimensional and numeric. If `X` is sparse and has more
+        than 100 columns, the net gets its coordinates along at most 100 singular vectors.
     k : float in (0, 1] or int >= 1, default=0.5
-        How much to keep. If float, the share of rows, ``ceil(k * n_samples)`` of them; 1.0 keeps all. If int, the
-        number of rows; 1 keeps one.
+        How much to keep. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55,
+        and 1.0 keeps all. If int, the number of rows; 1 keeps one.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
-        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. The
-        number of hard rows is chosen in `fit`: ridge regressions are trained on the rows that several rules keep, and
-        tested on held-out rows. This requires `X` to be a numeric array with any number of dimensions, a numeric
-        DataFrame or a sparse matrix. For other containers, such as lists of texts, a fixed rule is used.
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops suspects first.
+        The number of hard rows is chosen in `fit`: ridge regressions are trained on the rows that several rules keep,
+        and tested on held-out rows. A fixed rule is used instead if `X` contains texts, nan or inf, or is a dict or a
+        Dataset; if it has fewer than 30 rows; if 1,000 of its dense rows, or all if there are fewer, have more than
+        ``2**24`` numbers; or if the training accuracy of `estimator` is more than 15 points above that of the regressions.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
@@ -75,8 +77,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         none. A run is identified by the net and its code, the data, the seed, `record` and the versions of the
         libraries. Code of installed packages is identified by their version. In doubt, a net is trained again.
     random_state : int, RandomState instance or None, default=None
-        Seed of trainings and draws. Pass an int for reproducible results. If None, every fit trains the net again, and
-        `memory` is not used.
+        Seed for training and random draws. Pass an int for reproducible results. If None, every fit trains the net
+        again, and `memory` is not used.
     verbose : int, default=0
         If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
         shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show bars.
@@ -101,9 +103,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`. Only defined if all names of `X` are strings.
     estimator_ : NeuralNetClassifier
-        Trained scoring net of the last run. It takes features of its own dtype, such as float32, and predicts
-        positions in `classes_`. If the run was not trained by this fit in this process, the net is rebuilt from its
-        weights and history, without optimizer and callback state. Not defined if scores were passed to `fit`.
+        Trained scoring net of the last run. It takes features of its own dtype, such as float32, or the coordinates that
+        the built-in net gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
+        in this process, the net is rebuilt from its weights and history, without optimizer and callback state. Not
+        defined if scores were passed to `fit`.
     n_epochs_ : int
         Number of epochs of the last run. Not defined if scores were passed to `fit`.
 
@@ -186,8 +189,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing,
-            continuous or has a single class; or if the loss of the net becomes nan.
+            If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing, continuous
+            or has one class; if the built-in net gets nan, inf, images or texts; or if the loss of the net becomes nan.
+        TypeError
+            If `estimator` is no skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
         KeyboardInterrupt
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
@@ -202,11 +207,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
             )
-        random_state = check_random_state(self.random_state)
-        selection_seed, *seeds = random_state.randint(2**31, size=1 + self.n_runs)
+        selection_seed, *seeds = check_random_state(self.random_state).randint(2**31, size=1 + self.n_runs)
         codes = codes.astype(np.int64)
-        given = forgetting_scores is not None
-        scores = self._given(forgetting_scores, X, codes) if given else self._train(X, codes, seeds)
+        scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
@@ -228,7 +231,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the number of rows differs from that in `fit`, or the number of features does and both are numeric.
+            If the number of rows differs from that in `fit`; if the number of features does and both are numeric; if
+            the built-in net is used and `X` contains nan or inf; or if a parameter was set out of its range.
+        sklearn.exceptions.NotFittedError
+            If the selector is not fitted.
         """
         check_is_fitted(self)
         n_rows = count_rows(X)
@@ -237,7 +243,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}. transform expects the rows "
                 "passed to fit, in the same order, and returns those that are kept. To drop rows while fitting but not while "
                 "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection()[:-1].transform(X) then "
-                "returns what its last step gets. If X is a single row, Reshape your data with X.reshape(1, -1)."
+                "returns what its last step gets. Reshape your data with X.reshape(1, -1) if X is a single row."
             )
         if self._has_features and is_matrix(X) and is_numeric(X):
             validate_data(self, X, reset=False, skip_check_array=True)
@@ -250,12 +256,20 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y, forgetting_scores : as in :meth:`fit`
+        X, y, forgetting_scores : see :meth:`fit`
+            Training rows, their class labels and, optionally, scores computed elsewhere.
 
         Returns
         -------
         X_kept : same type as `X`
+            The kept rows in their original order.
         y_kept : same type as `y`
+            Their labels.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyboardInterrupt
+            As in :meth:`fit`.
         """
         rows = self.fit(X, y, forgetting_scores=forgetting_scores)._selected()
         return take_rows(X, rows), take_rows(y, rows)
@@ -272,14 +286,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
             Mask, or row numbers in ascending order.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the selector is not fitted.
         """
         check_is_fitted(self)
         rows = self._selected()
-        if indices:
-            return rows
         mask = np.zeros(len(self._scores), dtype=bool)
         mask[rows] = True
-        return mask
+        return rows if indices else mask
 
     @available_if(_may_have_features)
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
@@ -356,10 +373,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _given(self, forgetting_scores, X, y):
         scores = as_scores(forgetting_scores)
-        n_rows = len(y)
-        if len(scores) != n_rows:
+        if len(scores) != len(y):
             raise ValueError(
-                f"forgetting_scores has {len(scores)} entries for {n_rows} rows. Cross-validation splits an array along with X, "
+                f"forgetting_scores has {len(scores)} entries for {len(y)} rows. Cross-validation splits an array along with X, "
                 "but not a ForgettingScores: pass its events, or fit on the rows that were scored."
             )
         scores = copy.deepcopy(scores)
@@ -367,34 +383,18 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _train(self, X, y, seeds):
         start = time.perf_counter()
-        if self.estimator is None:
+        net = self.estimator
+        if net is None:
             X = reduce_sparse(X) if sparse.issparse(X) else X
             net = make_default_net(X, len(self.classes_))
-        else:
-            net = self.estimator
+        how = {"record": self.record, "recalls": self.random_state is not None, "progress": self.verbose > 1}
         scores, self.estimator_, self.n_epochs_ = score_runs(
-            net,
-            X,
-            y,
-            record=self.record,
-            seeds=seeds,
-            recalls=self.random_state is not None,
-            n_jobs=self.n_jobs,
-            memory=self.memory,
-            progress=self.verbose > 1,
+            net, X, y, seeds=seeds, n_jobs=self.n_jobs, memory=self.memory, **how
         )
         if self.verbose:
             print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
         return scores
 
     def _selected(self):
-        return select_rows(
-            self._scores,
-            self.k,
-            y=self._codes,
-            strategy=self.strategy,
-            never_learned=self.never_learned,
-            tie_break=self.tie_break,
-            balance=self.balance,
-            random_state=self._selection_seed,
-        )
+        how = {name: getattr(self, name) for name in ("strategy", "never_learned", "tie_break", "balance")}
+        return select_rows(self._scores, self.k, y=self._codes, random_state=self._selection_seed, **how)
