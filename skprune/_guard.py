@@ -13,11 +13,17 @@ _MAX_SHORTFALL = 0.1
 
 
 class PruningWarning(UserWarning):
-    """Warning that the kept rows are probably not those that were meant, or will do harm.
+    """Warning that the kept rows will probably do harm, or are not what was meant.
 
     See Also
     --------
-    select_rows : Its documentation lists the reasons for a warning.
+    select_rows : Its documentation lists the reasons that concern the selection of rows.
+
+    Notes
+    -----
+    Other reasons are that all of several runs start from the same weights, that a finished run could not be stored in
+    `memory`, and that the training of a transformers `Trainer` ended before an epoch was completed or resumed from a
+    checkpoint without scores.
 
     Examples
     --------
@@ -121,7 +127,7 @@ def _many_suspects(suspects, kept):
     return (
         f"{share:.0%} of the {len(kept)} rows kept are suspects, whose labels are probably wrong; among all rows there are "
         f"{overall:.0%}. A classifier trained on many suspects is usually worse than one trained on random rows. Use "
-        "strategy='coverage', which keeps suspects last, or search over strategy and k with GridSearchCV."
+        "strategy='coverage', which drops suspects first, or search over strategy and k with GridSearchCV."
     )
 
 

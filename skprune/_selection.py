@@ -39,14 +39,16 @@ def select_rows(
         Scores of the rows. In an array, larger numbers mean that a row is forgotten more often. Ties are then broken at
         random, because an array has no margins.
     k : float in (0, 1] or int >= 1
-        How much to keep. If float, the share of rows, ``ceil(k * n_rows)`` of them. If int, the number of rows.
+        How much to keep. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55.
+        If int, the number of rows.
     y : array-like of shape (n_rows,), default=None
         Class labels. Required if `balance` is True. If given, there is also a warning if the net that made the scores
         is no better than always predicting the largest class, and if a class almost disappears.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
-        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and suspects last. The
-        number of hard rows depends on the ratings that a :class:`ForgettingSelector` has computed on held-out rows. If
-        there are none, as for an array, a fixed rule is used. `never_learned` and `tie_break` have no effect on it.
+        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops suspects first.
+        The number of hard rows depends on the ratings that a :class:`ForgettingSelector` has computed on held-out rows.
+        If there are none, as for an array or the scores of a `Trainer`, a fixed rule is used. `never_learned` and
+        `tie_break` have no effect on it.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
@@ -61,7 +63,7 @@ def select_rows(
         Whether to keep the same share of every class. The total is still exact: rows that are left after rounding
         down go to the classes with the largest remainders.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draws.
+        Seed for random draws.
 
     Returns
     -------
@@ -71,8 +73,8 @@ def select_rows(
     Raises
     ------
     ValueError
-        If a parameter is out of its range, `y` is missing or has another length, or a callable does not return
-        `n_keep` different row numbers.
+        If a parameter is out of its range, `y` is missing or has another length, a callable does not return `n_keep`
+        different row numbers, or ``"coverage"`` gets the margins of some rows only.
 
     Warns
     -----
@@ -203,7 +205,7 @@ class Rule(NamedTuple):
     Parameters
     ----------
     threshold : float or None
-        A row is kept last if its trust is below ``-threshold`` times the mean trust. If None, no row is kept last.
+        A row is dropped first if its trust is below ``-threshold`` times the mean trust. If None, no row is.
     exponent : float
         Each stratum of trust gets a budget proportional to this power of its size. With 0 all strata get the same, so
         that more hard rows are kept. With 1 the shares are those of random rows.
