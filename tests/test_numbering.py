@@ -1,6 +1,7 @@
 """Rows stay matched, or an error says why not, whatever the user's own code does between dataset and net."""
 
 import pickle
+from contextlib import nullcontext
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from skorch.callbacks import Callback, Checkpoint, EpochScoring
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, default_collate
 
 from skprune import ForgettingRecorder, ForgettingSelector
+from skprune._numbering import DrawnRows, follow
 
 
 class BackToFront(Scripted):
@@ -411,3 +413,39 @@ def test_accuracy_by_a_callback_is_that_of_the_net(data):
     selector = ForgettingSelector(net, random_state=0).fit(X, y)
     right = selector.estimator_.predict(X.astype(np.float32)) == y
     assert selector.estimator_.history[-1, "accuracy"] == right.mean()
+
+
+def drawn_rows(labels):
+    return DrawnRows(TensorDataset(torch.zeros(len(labels)), torch.tensor(labels)), np.array(labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_known"), [([1], True), ([0, 1], False), ([1, 0], False), ([1, 1], False), ([0, 1, 0], True)]
+)
+def test_order_is_known_only_if_targets_rise_and_fall(labels, is_known):
+    rows = drawn_rows(labels)
+    rows.batches_as_drawn = False
+    rows.draw(list(range(len(labels))))
+    assert rows.take(torch.tensor(labels)).tolist() == list(range(len(labels)))
+    with nullcontext() if is_known else pytest.raises(ValueError, match="can't be detected"):
+        rows.end()
+
+
+def test_a_batch_of_which_nothing_was_drawn():
+    with pytest.raises(ValueError, match="made a batch of 2 rows, but drew only 0"):
+        drawn_rows([0, 1, 0]).take(torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("positions", [[2, 0], (2, 0), np.array([2, 0])])
+def test_positions_in_any_sequence(positions):
+    rows = drawn_rows([0, 1, 0])
+    assert rows.draw(positions) is positions
+    assert rows.take(torch.tensor([0, 0])).tolist() == [2, 0]
+
+
+def test_what_replaces_a_sampler_can_be_copied(net, data):
+    dataset = net.initialize().get_dataset(*data)
+    loader = follow(lambda dataset: DataLoader(dataset, 7), dataset, drawn_rows([0] * 120))
+    copy = pickle.loads(pickle.dumps(loader.batch_sampler))
+    assert list(copy) == list(loader.batch_sampler)
+    assert copy.batch_size == 7
