@@ -18,8 +18,8 @@ class ForgettingScores:
     """Forgetting events, mean margins and first learned epochs of the rows of a training set.
 
     A new object describes one run, that is, one training of a net. :meth:`update` records its predictions batch by
-    batch. The sum of two objects describes the runs of both. The state takes 20 bytes per row, whatever the number of
-    epochs, and 4 more if held-out margins are known.
+    batch. The sum of two objects describes the runs of both. One run takes 20 bytes per row, whatever the number of
+    epochs, and a sum of runs takes 48. Held-out margins take 4 more.
 
     Parameters
     ----------
@@ -35,22 +35,30 @@ class ForgettingScores:
     n_runs : int
         Number of runs.
     events : ndarray of shape (n_rows,), int64
-        How often a row was predicted correctly at one presentation and wrongly at the next. Summed over runs.
+        How often a row was predicted correctly at one presentation and wrongly at the next, as in [1]_. Summed over runs.
     margins : ndarray of shape (n_rows,), float64
         Probability of the true class minus the largest probability of another class, averaged over the presentations
         of a run and then over runs, in [-1, 1]; nan for a row that was not presented.
     first_learned : ndarray of shape (n_rows,), float64
-        Presentation, and thus epoch, at which a row was first predicted correctly, counted from 1 and averaged over
-        the runs in which it was; nan if it never was.
+        Presentation at which a row was first predicted correctly, counted from 1 and averaged over the runs in which it
+        was; nan if it never was. This is the epoch, unless an epoch left the row out, as one of a `Trainer` may do.
     never_learned : ndarray of shape (n_rows,), bool
         Whether a row was not predicted correctly at any presentation of any run.
     presentations : ndarray of shape (n_rows,), int64
         Number of recorded predictions of a row. Summed over runs.
     held_out_margins : ndarray of shape (n_rows,), float64
-        Margins from models that have not seen the row: the mean over two ridge regressions, one linear and one on
-        random Fourier features, clipped to [-1, 1]. Computed by :class:`ForgettingSelector` for numeric `X`, else nan.
+        Margins from models that have not seen the row: the mean over two ridge regressions, one linear and one on random
+        Fourier features, clipped to [-1, 1]. Computed by :class:`ForgettingSelector` unless it uses a fixed rule, else nan.
+    trust : ndarray of shape (n_rows,), float64
+        Trust in the label of a row, in [-1, 1]. See Notes.
+    mean_trust : float
+        Mean of the known trust, nan if none is known. If these scores were taken from others, of all rows of those.
     suspects : ndarray of shape (n_rows,), bool
         Whether the label of a row is probably wrong. See Notes.
+    ratings : ndarray of shape (n_shares, n_rules), float64, or None
+        Held-out accuracy with the rows that each rule of ``"coverage"`` keeps, for several shares; None if unknown.
+    attainable : float
+        Accuracy that simple models reach on rows that they have not seen, nan if unknown.
 
     See Also
     --------
@@ -166,7 +174,6 @@ class ForgettingScores:
 
     @property
     def trust(self) -> NDArray[np.float64]:
-        """Trust in the label of each row, see Notes: ndarray of shape (n_rows,), float64."""
         if self._held_out is None:
             return self.margins
         weight = self._held_out.net_weight / self.n_runs
@@ -174,7 +181,6 @@ class ForgettingScores:
 
     @property
     def mean_trust(self) -> float:
-        """Mean of the known trust, nan if none is known. If these scores were taken from others, of all rows of those."""
         if self._mean_trust is not None:
             return self._mean_trust
         known = self.trust[~np.isnan(self.trust)]
@@ -186,12 +192,10 @@ class ForgettingScores:
 
     @property
     def ratings(self) -> NDArray[np.float64] | None:
-        """Accuracy with what each rule keeps of each share: ndarray of shape (n_shares, n_rules), None if unknown."""
         return None if self._held_out is None else self._held_out.ratings / self.n_runs
 
     @property
     def attainable(self) -> float:
-        """Accuracy that simple models reach on rows that they have not seen: float, nan if unknown."""
         return np.nan if self._held_out is None else self._held_out.attainable / self.n_runs
 
     def with_held_out(self, held_out: HeldOut) -> "ForgettingScores":
@@ -264,7 +268,13 @@ class ForgettingScores:
         return taken
 
     def cpu(self) -> Self:
-        """Move the state to the CPU and return the scores."""
+        """Move the state to the CPU.
+
+        Returns
+        -------
+        scores : ForgettingScores
+            The same object.
+        """
         if self._columns is None:
             self._state, self._places = self._state.cpu(), None
         return self
@@ -310,6 +320,7 @@ class ForgettingScores:
         Parameters
         ----------
         file : str, path-like or binary stream
+            What :meth:`save` has written.
 
         Returns
         -------
@@ -364,21 +375,10 @@ ScoresLike = ForgettingScores | ArrayLike
 
 
 def as_scores(scores: ScoresLike) -> ForgettingScores:
-    """Return `scores` as :class:`ForgettingScores`; for an array, margins and first learned epochs are unknown.
+    """Return `scores`, which may be an array with larger numbers for harder rows, as :class:`ForgettingScores`.
 
-    Parameters
-    ----------
-    scores : ForgettingScores or array-like of shape (n_rows,)
-        In an array, larger numbers mean that a row is forgotten more often, or is harder.
-
-    Returns
-    -------
-    scores : ForgettingScores
-
-    Raises
-    ------
-    ValueError
-        If an array is not one-dimensional, not numeric, or has nan or inf.
+    The margins and first learned epochs of an array are unknown. Raise a ValueError if an array is not one-dimensional, is
+    not numeric, or has nan or inf.
     """
     if isinstance(scores, ForgettingScores):
         return scores
