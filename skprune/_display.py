@@ -11,7 +11,7 @@ from skprune._curve import STRATEGIES, K, pruning_curve
 from skprune._selection import Strategy, check_choice
 from skprune._selector import ForgettingSelector
 
-# Colour and marker of each strategy, the same in all figures, told apart by colour-blind readers and in grey.
+# Color and marker of each strategy, the same in all figures, told apart by color-blind readers and in gray.
 _STYLES = {
     "coverage": ("#0072B2", "D"),
     "most_forgotten": ("#D55E00", "o"),
@@ -52,11 +52,11 @@ class PruningCurveDisplay:
     lines_ : list of matplotlib Line2D
         Mean scores, one line for each strategy.
     fill_between_ : list of matplotlib PolyCollection
-        Areas of one standard deviation over the folds to both sides, one for each strategy.
+        Areas that show one standard deviation over the folds on either side, one for each strategy.
     full_line_ : matplotlib Line2D
         The mean score with all rows.
     fewest_rows_mark_ : matplotlib Line2D or None
-        The mark of the fewest rows whose mean score is close to the best.
+        The mark of the candidate with the fewest rows among those whose mean score is close to the best.
 
     See Also
     --------
@@ -117,14 +117,26 @@ class PruningCurveDisplay:
 
         Parameters
         ----------
-        estimator, X, y, k, strategies, cv, scoring, within, n_jobs, verbose : as in :func:`pruning_curve`
-        ax, line_kw, fill_between_kw : as in :meth:`plot`
+        estimator, X, y, k, strategies, cv, scoring, within, n_jobs, verbose : see :func:`pruning_curve`
+            Passed to that function.
+        ax : matplotlib Axes, default=None
+            Axes to draw on. If None, a new figure is created.
         score_name : str, default=None
             Label of the y-axis. If None, it is made from `scoring`.
+        line_kw, fill_between_kw : dict, default=None
+            Passed to :meth:`plot`.
 
         Returns
         -------
         display : PruningCurveDisplay
+            With the curve drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in :func:`pruning_curve`.
+        ImportError
+            If matplotlib is not installed. Nothing is trained then.
         """
         _import_pyplot()  # says what is missing before anything is trained
         search = {"k": k, "strategies": strategies, "cv": cv, "scoring": scoring, "within": within}
@@ -158,6 +170,14 @@ class PruningCurveDisplay:
         Returns
         -------
         display : PruningCurveDisplay
+            This object.
+
+        Raises
+        ------
+        ValueError
+            If `scores` does not have one entry for each of the `strategies`.
+        ImportError
+            If `ax` is None and matplotlib is not installed.
         """
         self.ax_, self.figure_ = _axes(ax)
         order = np.argsort(self.shares)
@@ -256,16 +276,22 @@ class ForgettingDisplay:
         ----------
         selector : ForgettingSelector
             A fitted selector.
-        kind, ax, **kwargs : as in :meth:`plot`
+        kind, ax, **kwargs : see :meth:`plot`
+            Passed to that method.
 
         Returns
         -------
         display : ForgettingDisplay
+            With the picture drawn.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If `selector` is not fitted.
+        ValueError
+            If `kind` is unknown, or if a map is requested and a margin is missing, as for scores passed as an array.
+        ImportError
+            If `ax` is None and matplotlib is not installed.
         """
         display = cls(
             forgetting_scores=selector.forgetting_scores_,
@@ -297,6 +323,8 @@ class ForgettingDisplay:
         ------
         ValueError
             If `kind` is unknown, or if a map is requested and a margin is missing.
+        ImportError
+            If `ax` is None and matplotlib is not installed.
         """
         check_choice("kind", kind, ("hist", "map"))
         if kind == "map" and (self.margins is None or np.isnan(self.margins).any()):
@@ -339,7 +367,7 @@ class ForgettingDisplay:
         self.points_ = self.ax_.scatter(x[~never], y[~never], **(style | {"color": "C0", "label": "learned"} | kwargs))
         label = "never learned" if never.any() else None
         self.never_learned_points_ = self.ax_.scatter(x[never], y[never], **style, color="C3", label=label)
-        self.ax_.axhline(0, color="black", linestyle="--", linewidth=1, label="the net disagrees below")
+        self.ax_.axhline(0, color="black", linestyle="--", linewidth=1, label="below: net disagrees with label")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.set(xlabel="Forgetting events", ylabel="Mean margin", ylim=(-1.05, 1.05))
         self.ax_.legend(loc="upper right")  # where few rows are: often forgotten, yet predicted surely

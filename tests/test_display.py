@@ -177,13 +177,13 @@ def test_map(selector):
         np.testing.assert_allclose(y, selector.margins_[rows])
     assert display.points_.get_sizes().tolist() == [30]
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert texts == ["learned", "never learned", "the net disagrees below"]
+    assert texts == ["learned", "never learned", "below: net disagrees with label"]
 
 
 def test_map_without_never_learned_rows_does_not_speak_of_them():
     display = ForgettingDisplay(forgetting_scores=np.arange(3), margins=np.ones(3)).plot(kind="map")
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert texts == ["learned", "the net disagrees below"]
+    assert texts == ["learned", "below: net disagrees with label"]
 
 
 def test_forgetting_display_on_given_axes(selector):
