@@ -182,15 +182,14 @@ def pruning_curve(
 ) -> Bunch:
     """Cross-validate a pruning Pipeline for several `k` and strategies, and with all rows.
 
-    The curve by which [1]_ shows that forgotten rows are those that matter.
-    Only training rows are pruned; test rows never are. The scoring net is trained once for every fold, whatever
-    the number of `k` and strategies.
+    [1]_ uses this curve to show that forgotten rows matter most. Only training rows are pruned; test rows never are. The
+    scoring net is trained once for every fold, whatever the number of `k` and strategies.
 
     Parameters
     ----------
     estimator : estimator
         A :class:`Pipeline` with a :class:`ForgettingSelector` in it, or any estimator that holds just one of them.
-        Any other estimator is put behind ``ForgettingSelector()``. It is cloned and never changed.
+        Any other estimator is preceded by a `ForgettingSelector()`. It is cloned and never changed.
     X : array-like with n_samples rows
         Whatever `estimator` takes and scikit-learn's cross-validation cuts.
     y : array-like of shape (n_samples,)
@@ -226,8 +225,8 @@ def pruning_curve(
         full_scores : ndarray of shape (n_folds,), float64
             Scores on test rows where all training rows are kept.
         fewest_rows : :class:`~sklearn.utils.Bunch` or None
-            The candidate with the fewest rows whose mean score is close enough to the best: its `strategy`, `k`,
-            `share` and mean `score`. Keeping all rows is a candidate, too, with `strategy` None and `k` 1.0. None if no
+            The candidate with the fewest rows among those whose mean score is close enough to the best: its `strategy`,
+            `k`, `share` and mean `score`. Keeping all rows is a candidate, too, with `strategy` None and `k` 1.0. None if no
             mean score is finite.
 
     Raises

@@ -77,8 +77,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     memory : str or object with the joblib.Memory interface, default=None
         Where fitted transformers and selecting steps are stored.
     verbose : bool, default=False
-        Whether to print the time of each step. The steps before a selecting one and those after it are numbered
-        separately.
+        Whether to print the time of each step. Steps before and after a selecting one are numbered separately.
 
     Attributes
     ----------
@@ -148,12 +147,20 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
         Parameters
         ----------
-        X, y, **params : as for :meth:`fit`
+        X, y, **params : see :meth:`fit`
+            Training rows, their targets, and parameters for the steps.
 
         Returns
         -------
         X_kept, y_kept
             The kept rows, transformed, and their targets.
+
+        Raises
+        ------
+        ValueError
+            If a parameter names no step, may be validation data, or can't be cut because a sampler makes new rows.
+        TypeError
+            If a step other than the last one neither transforms X nor selects rows.
         """
         return self._fit_steps("fit_resample", X, y, params)
 
@@ -173,9 +180,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         if not (self.steps and selects(self.steps[-1][1])):
             return self._transform_all_rows(X, **params)
         if params:
-            raise ValueError(
-                f"transform of a Pipeline whose last step selects rows takes only X, got {', '.join(params)}."
-            )
+            raise ValueError(f"The last step selects rows, so transform takes only X, got {', '.join(params)}.")
         for _, step in self.steps:
             X = X if step in (None, "passthrough") else _transform(step, X)
         return X
@@ -375,7 +380,9 @@ def make_pipeline(
     Parameters
     ----------
     *steps : estimators
-    memory, transform_input, verbose : as in :class:`Pipeline`
+        Steps in their order.
+    memory, transform_input, verbose : see :class:`Pipeline`
+        Passed to the Pipeline.
 
     Returns
     -------
