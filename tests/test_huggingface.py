@@ -418,7 +418,7 @@ def test_only_whole_epochs_are_recorded(tmp_path):
     callback = ForgettingTrainerCallback()
     make_trainer(tmp_path, dataset, [callback], max_steps=7).train()
     assert set(callback.scores_.presentations) == {2}
-    with pytest.warns(PruningWarning, match="no epoch was whole"):
+    with pytest.warns(PruningWarning, match="no epoch was completed"):
         make_trainer(tmp_path, dataset, [callback], max_steps=2).train()
 
 
@@ -484,7 +484,7 @@ WRONG = {
     "no label column": (
         lambda d: {"dataset": d.remove_columns("label")},
         ValueError,
-        "one label a row.*'labels'.*column 'label'",
+        "one label per row.*'labels'.*column 'label'",
     ),
     "label names": (lambda d: {"dataset": d, "label_names": ["label_2"]}, ValueError, "'label_2'.*label_names"),
     "labels missing in a batch": (lambda d: {"dataset": d, "collate": LateTrouble()}, ValueError, "every batch"),

@@ -376,7 +376,7 @@ def test_an_epoch_that_is_broken_off(tmp_path):
     assert (presented == 1).sum() == 15
 
     trainer = make_trainer(tmp_path, dataset, max_steps=2, trainer_class=ForgettingTrainer)
-    with pytest.warns(PruningWarning, match="epoch 0.667, before the first epoch did"):
+    with pytest.warns(PruningWarning, match="epoch 0.667, before the first epoch was completed"):
         trainer.train()
     assert trainer.forgetting_scores_.presentations.sum() == 20
 
@@ -507,7 +507,7 @@ WRONG = {
     "no label column": (
         lambda d: {"dataset": d.remove_columns("label")},
         ValueError,
-        "one label a row.*column 'label'",
+        "one label per row.*column 'label'",
     ),
     "streamed": (lambda d: {"dataset": d.to_iterable_dataset(), "max_steps": 3}, TypeError, "IterableDataset, has no"),
     "no length": (lambda d: {"dataset": Stream(), "max_steps": 3}, TypeError, "Stream, has no length.*streaming"),

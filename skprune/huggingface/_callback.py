@@ -20,19 +20,19 @@ class ForgettingTrainerCallback(Recording):
     """Record the forgetting events of every training row while a transformers `Trainer` trains.
 
     At the end of each epoch the model predicts all rows in evaluation mode and in the order of the dataset, with the
-    Trainer's own data collator, evaluation batch size and mixed precision. The training stays as it is without the
-    callback: global random generators are put back (a dataset's own generator may advance), and no other callback is
+    Trainer's own data collator, evaluation batch size and mixed precision. Forgetting events are those of [1]_ in these
+    predictions. The training stays as it is without the callback, unless a dataset or a collator draws from a random
+    generator of its own, because it may advance. Global random generators are put back, and no other callback is
     called. If there are several processes, each predicts its share of the rows, and all end with the same scores.
 
-    In token classification a row is predicted correctly if all of its labelled tokens are, and its margin is the mean
+    In token classification a row is predicted correctly if all of its labeled tokens are, and its margin is the mean
     over these tokens. Tokens and rows with the label -100 are left out; a row without any label is never presented.
     If ``max_steps`` or another callback stops an epoch early, that epoch is not recorded.
 
     Attributes
     ----------
     scores_ : ForgettingScores
-        What has been recorded since the training began. The Trainer's checkpoints hold it, and
-        ``trainer.train(resume_from_checkpoint=...)`` goes on with it.
+        What has been recorded since the training began. It is saved in checkpoints, and training resumes from it.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class ForgettingTrainerCallback(Recording):
     Warns
     -----
     PruningWarning
-        If training ends without a whole epoch, or resumes from a checkpoint that holds no scores.
+        If training ends before an epoch is completed, or resumes from a checkpoint that holds no scores.
 
     See Also
     --------
@@ -55,7 +55,7 @@ class ForgettingTrainerCallback(Recording):
 
     Notes
     -----
-    Recording costs a forward pass over all rows an epoch. The scores make the ``trainer_state.json`` of a checkpoint
+    Recording costs a forward pass over all rows per epoch. The scores make the ``trainer_state.json`` of a checkpoint
     larger, in proportion to the rows. With ``TrainingArguments(restore_callback_states_from_checkpoint=True)`` transformers
     replaces the callback by a new one when it resumes; ``trainer.pop_callback(ForgettingTrainerCallback)`` returns it.
 
@@ -104,7 +104,7 @@ class ForgettingTrainerCallback(Recording):
 
     def _nothing_recorded(self):
         return (
-            f"This {type(self).__name__} has recorded nothing: give it to a Trainer, Trainer(..., callbacks=[callback]), and "
+            f"This {type(self).__name__} has recorded nothing: pass it to a Trainer, Trainer(..., callbacks=[callback]), and "
             "call trainer.train(). If training was resumed with restore_callback_states_from_checkpoint=True, transformers "
             f"has put a new callback in its place: take trainer.pop_callback({type(self).__name__})."
         )
@@ -126,8 +126,8 @@ class ForgettingTrainerCallback(Recording):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.scores_.presentations.any():
             warnings.warn(
-                f"Training ended at epoch {state.epoch:.3g}: no epoch was whole, so that nothing was recorded and all rows count "
-                "as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch.",
+                f"Training ended at epoch {state.epoch:.3g}: no epoch was completed, so nothing was recorded, and all rows "
+                "count as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch.",
                 PruningWarning,
                 stacklevel=2,
             )

@@ -41,7 +41,7 @@ def outcomes_of(output, labels, n_rows, model):
         or len(labels) != n_rows
     ):
         raise ValueError(
-            f"Forgetting events need class logits with one entry a label, for {n_rows} rows here; got labels of shape "
+            f"Forgetting events need class logits with one entry per label, for {n_rows} rows here; got labels of shape "
             f"{tuple(labels.shape)} and logits of shape {tuple(getattr(logits, 'shape', ()))} from {type(model).__name__}. "
             "Probable causes: a model for another task than classification, a head with one output, a data collator that "
             "packs rows together, or a compute_loss that gives the model other rows than those of the batch."
@@ -88,7 +88,7 @@ def labels_of(args, batch):
     if labels is None:
         found = list(batch) if isinstance(batch, Mapping) else type(batch).__name__
         raise ValueError(
-            f"Forgetting events need one label a row in every batch, under the name {' and '.join(map(repr, names))}; got a "
+            f"Forgetting events need one label per row in every batch, under the name {' and '.join(map(repr, names))}; got a "
             f"batch with {found}. Probable causes: train_dataset has no column 'label' or 'labels', another name than "
             "TrainingArguments(label_names=...) says, or a task that has no classes."
         )
@@ -126,8 +126,8 @@ def check_head(model):
     if n_labels == 1 or problem == "regression":
         raise ValueError(
             f"{type(model).__name__} has a regression head (num_labels={n_labels}, problem_type={problem!r}): a number is "
-            "neither right nor wrong, so that nothing can be forgotten. Use a classifier, from_pretrained(..., num_labels=2) "
-            "or more, with labels in bins if need be."
+            "neither right nor wrong, so nothing can be forgotten. Use a classifier, from_pretrained(..., num_labels=2) "
+            "or more, with labels in bins if necessary."
         )
     # Also a class of the user's own that inherits from one of these.
     if {kind.__name__ for kind in type(model).__mro__} & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
@@ -154,7 +154,7 @@ def check_labels(args, dataset, collate, model):
     ):
         raise ValueError(
             f"The data collator, a {type(collate).__name__}, puts rows into another order than it gets them in, or changes their "
-            "labels at random, so that its batches can't be matched to rows. Let it keep rows and labels in order; "
+            "labels at random, so its batches can't be matched to rows. Let it keep rows and labels in order; "
             'TrainingArguments(train_sampling_strategy="group_by_length") makes batches of rows of similar length.'
         )
 

@@ -114,7 +114,7 @@ class Recording(TrainerCallback, ExportableState):
             )
         if not np.isfinite(margin).all():
             raise ValueError(
-                f"The model's logits are nan or infinite for {np.sum(~np.isfinite(margin))} of {len(rows)} rows, so that its "
+                f"The model's logits are nan or infinite for {np.sum(~np.isfinite(margin))} of {len(rows)} rows, so its "
                 "predictions mean nothing: training has diverged. Usual causes: a learning rate that is too high, or "
                 "fp16=True where bf16=True is needed."
             )

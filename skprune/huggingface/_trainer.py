@@ -25,21 +25,21 @@ class ForgettingTrainerMixin(Trainer):
     """Record the forgetting events of every training row from the predictions that a `Trainer` trains on.
 
     Put it before the Trainer that it extends: ``class MyTrainer(ForgettingTrainerMixin, Trainer)``. It compares what
-    the model predicts for a batch, in training mode and before the update, with the labels, as
-    :class:`~skprune.ForgettingRecorder` does with ``record="batch"`` for a skorch net. It adds no forward pass, and
-    the training is the same, bit for bit, as without it.
+    the model predicts for a batch, in training mode and before the update, with the labels, as in [1]_ and as
+    :class:`~skprune.ForgettingRecorder` does with ``record="batch"`` for a skorch net. It adds no forward pass. The
+    training is the same, bit for bit, as without it, unless a dataset or a collator draws from a random generator of
+    its own.
 
-    A row counts once an epoch. If it comes more often, the first time counts. If an epoch leaves a row out, as with
+    A row counts once per epoch. If it comes more often, the first time counts. If an epoch leaves a row out, as with
     ``dataloader_drop_last=True``, the row is not presented in that epoch. In token classification a row is predicted
-    correctly if all of its labelled tokens are, and its margin is the mean over these tokens. Tokens and rows with the
+    correctly if all of its labeled tokens are, and its margin is the mean over these tokens. Tokens and rows with the
     label -100 are left out; a row without any label is never presented. If there are several processes, each records
     the rows that it trains on, and all end with the same scores.
 
     Attributes
     ----------
     forgetting_scores_ : ForgettingScores
-        What has been recorded since the training began. The Trainer's checkpoints hold it, and
-        ``trainer.train(resume_from_checkpoint=...)`` goes on with it.
+        What has been recorded since the training began. It is saved in checkpoints, and training resumes from it.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class ForgettingTrainerMixin(Trainer):
     Warns
     -----
     PruningWarning
-        If training ends before the first epoch does, or resumes from a checkpoint that holds no scores.
+        If training ends before the first epoch is completed, or resumes from a checkpoint that holds no scores.
 
     See Also
     --------
@@ -128,7 +128,7 @@ class ForgettingTrainerMixin(Trainer):
         rows, inputs = split_rows(inputs)
         if rows is None:
             raise ValueError(
-                f"A batch has no row numbers, so that nothing can be recorded: {type(self).__name__} makes its training batches "
+                f"A batch has no row numbers, so nothing can be recorded: {type(self).__name__} makes its training batches "
                 "without ForgettingTrainerMixin.get_train_dataloader. Call super().get_train_dataloader(), or put that "
                 "class behind the mixin: class MyTrainer(ForgettingTrainerMixin, MyOtherTrainer)."
             )
@@ -226,7 +226,7 @@ class BatchRecording(Recording):
             handle.remove()
         if not outcomes:
             raise ValueError(
-                "The training step has not called the model, so that there is no prediction to record. Let compute_loss call the "
+                "The training step has not called the model, so there is no prediction to record. Let compute_loss call the "
                 "model that it is given, model(**inputs), rather than a part of it or self.model."
             )
         self._step.append((rows.to(outcomes[0].device), outcomes[0]))
@@ -253,8 +253,9 @@ class BatchRecording(Recording):
     def on_train_end(self, args, state, control, **kwargs):
         if state.epoch < 1:
             warnings.warn(
-                f"Training ended at epoch {state.epoch:.3g}, before the first epoch did: the rows that it did not reach count as "
-                "never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch.",
+                f"Training ended at epoch {state.epoch:.3g}, before the first epoch was completed: the rows that it did not "
+                "reach count as never learned. Train longer, usually for three epochs or more, without a max_steps below an "
+                "epoch.",
                 PruningWarning,
                 stacklevel=2,
             )
