@@ -160,7 +160,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         ValueError
             If a parameter names no step, may be validation data, or can't be cut because a sampler makes new rows.
         TypeError
-            If a step other than the last one neither transforms X nor selects rows.
+            If a step before the last has no `transform` or `fit_resample`, or is a Pipeline that selects rows midway.
         """
         return self._fit_steps("fit_resample", X, y, params)
 

@@ -47,7 +47,11 @@ class ForgettingRecorder(Callback):
     Raises
     ------
     ValueError
-        During the training, if a loss is nan or infinite, or if the predictions are not class probabilities.
+        During the training, if `record` is unknown; if a loss is nan or infinite; if the predictions are not class
+        probabilities; if an iterator makes no batches or leaves out rows; if a batch can't be matched to its rows; or if
+        ``partial_fit`` gets other rows than before.
+    TypeError
+        During the training, if the dataset has no length, or a sampler gives row numbers as tensors.
 
     See Also
     --------
