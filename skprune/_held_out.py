@@ -40,7 +40,7 @@ _PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 _LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
 # Rules are rated on two splits of the rows, or on one if there are this many rows.
 _ROWS_OF_ONE_SPLIT = 10_000
-# The accuracy of nearest neighbours on so many rows tells what is attainable.
+# The accuracy of nearest neighbors on so many rows tells what is attainable.
 _N_NEIGHBORS, _N_ASKED = 5, 1000
 
 
@@ -249,7 +249,7 @@ def _rate(scores, held_out, spaces, y, n_classes, rng):
     """Return the accuracy of regressions on the rows that each rule keeps, for each share, measured on held-out rows.
 
     Rows are split, and trust is computed again on the part that rows are selected from. Otherwise, rows that contradict
-    the test rows would have less trust and be dropped, which favours rules that drop many rows.
+    the test rows would have less trust and be dropped, which favors rules that drop many rows.
     """
     ratings = np.zeros((len(SHARES), len(RULES)))
     n_splits = 1 if len(y) >= _ROWS_OF_ONE_SPLIT else 2
@@ -289,7 +289,7 @@ def margin_of(predicted, y):
 
 
 def _neighbors_accuracy(Z, y, rng):
-    """Return the accuracy of nearest neighbours on some rows, which are left out of the training rows."""
+    """Return the accuracy of nearest neighbors on some rows, which are left out of the training rows."""
     asked, others = np.split(rng.permutation(len(y)), [min(_N_ASKED, len(y) // 2)])
     neighbors = KNeighborsClassifier(_N_NEIGHBORS, weights="distance").fit(Z[others], y[others])
     return float(neighbors.score(Z[asked], y[asked]))

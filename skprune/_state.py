@@ -90,7 +90,7 @@ class HeldOut(NamedTuple):
     ratings : ndarray of shape (n_shares, n_rules), float64
         Held-out accuracy with the rows that each rule keeps, for each share.
     attainable : float
-        Accuracy of nearest neighbours, or of the regressions if that is higher.
+        Accuracy of nearest neighbors, or of the regressions if that is higher.
     net_weight : float
         Weight of the net's margins relative to these, in [0, 1] for one run.
     """

@@ -64,7 +64,7 @@ def test_margin_by_hand():
 
 @pytest.fixture
 def rows(monkeypatch):
-    """Scores, X of small ints and y of three classes, of which the last row is labelled wrongly."""
+    """Scores, X of small ints and y of three classes, of which the last row is labeled wrongly."""
     monkeypatch.setattr(_held_out, "_N_FOURIER", 20)  # inverses of 300 times 300 numbers would take most of the time
     rng = np.random.default_rng(0)
     y = np.arange(90) % 3
@@ -116,7 +116,7 @@ def test_containers_of_the_same_numbers(rows, tmp_path, form):
     assert not np.isnan(expected.held_out_margins).any()
     made = FORMS[form](X, tmp_path)
     assert_same(consult(scores, made, y), expected)
-    np.testing.assert_array_equal(np.asarray(FORMS["int"](X, tmp_path)), X)  # X was not standardised in place
+    np.testing.assert_array_equal(np.asarray(FORMS["int"](X, tmp_path)), X)  # X was not standardized in place
 
 
 def test_float32_is_not_standardised_in_place(rows):
@@ -202,7 +202,7 @@ def test_what_the_regressions_say_by_hand(rows):
     assert margins[:-1].min() > 0 > margins[-1]
     assert np.abs(margins).max() <= 1
     assert consulted.ratings.shape == (len(SHARES), len(RULES))
-    # Of most rows all but the one that is labelled wrongly is predicted, of few rows less.
+    # Of most rows all but the one that is labeled wrongly is predicted, of few rows less.
     assert 0.9 < consulted.ratings[-1].min() <= consulted.ratings[-1].max() <= 1
     assert consulted.ratings[0].max() < consulted.ratings[-1].min()
     assert 89 / 90 - 1e-6 <= consulted.attainable <= 1
