@@ -28,7 +28,7 @@ display = PruningCurveDisplay.from_estimator(
 )
 
 # %%
-# The lines show means over the folds, and the areas extend one standard deviation to both sides. If 40% or more are kept, the
+# The lines show means over the folds, and the areas show one standard deviation on either side. If 30% or more are kept, the
 # most forgotten rows are about as good as all rows. The rows that they leave out are easy, and the classifier predicts them
 # correctly without having seen them. If few rows are kept, the most forgotten rows are a bad sample of the digits. The
 # default, ``"coverage"``, takes rows of every difficulty and does not collapse. These are the numbers:
@@ -38,8 +38,8 @@ for strategy, scores in zip(display.strategies, display.scores.mean(-1), strict=
 print(f"{'all rows':>15}: {display.full_scores.mean():.1%}")
 
 # %%
-# The ring marks the smallest number of rows whose mean accuracy is within 0.01 of the best. It answers the question in the
-# title:
+# The ring marks the candidate with the fewest rows among those whose mean accuracy is within 0.01 of the best. It answers the
+# question in the title:
 print(
     f"{display.fewest_rows.strategy} with {display.fewest_rows.share:.0%} of the rows: {display.fewest_rows.score:.1%}"
 )
