@@ -2,10 +2,10 @@
 A support vector machine on 20,000 images
 =========================================
 
-The time that a support vector machine needs grows with the square of the number of rows, so pruning
-pays early. The script fits one on all rows of a part of MNIST, on three tenths that
-``ForgettingSelector`` keeps with its defaults, and on as many random rows. Then it searches over ``C`` and ``gamma`` on
-all rows and on pruned ones. Seconds contain the training of the scoring net.
+The time that a support vector machine needs grows with the square of the number of rows, so pruning pays off even at
+moderate sizes. The script fits one on all rows of a part of MNIST, on three tenths that ``ForgettingSelector`` keeps with
+its defaults, and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on pruned ones. Times
+include the training of the scoring net.
 
 On the command line::
 

@@ -66,9 +66,9 @@ X_kept, y_kept = selector.fit_resample(X, y)
 print(X_kept.shape, np.bincount(y_kept))
 
 # %%
-# The scores of one net can be used for any number of trainings. The net is trained on the images that each strategy keeps,
-# for 15 epochs with three seeds. It is also trained on all images, for 15 epochs and for 5 epochs. The latter takes as many
-# steps as 15 epochs on a third of the images.
+# The scores of one net can be reused for any number of training runs. The net is trained on the images that each strategy
+# keeps, for 15 epochs with three seeds. It is also trained on all images, for 15 epochs and for 5 epochs. The latter takes as
+# many steps as 15 epochs on a third of the images.
 
 
 def mean_accuracy(X, y, max_epochs):

@@ -1,9 +1,9 @@
 """
-Finding mislabelled rows
-========================
+Finding mislabeled rows
+=======================
 
 A net disagrees with a wrong label for many epochs, and may never learn it. Models that have not seen the row disagree with the
-label as well. ``suspects_`` marks the rows for which both disagree strongly with the label.
+label as well. ``suspects_`` marks the rows for which a weighted mean of both margins is clearly negative.
 """
 
 # %%
@@ -56,4 +56,4 @@ X_train, X_test, y_train, _, _, y_test = train_test_split(X, y, y_true, random_s
 nearest = KNeighborsClassifier(1)
 pruned = make_pipeline(ForgettingSelector(k=0.8, random_state=0), nearest)
 for name, classifier in (("all rows", nearest), ("80% of them", pruned)):
-    print(f"nearest neighbour, {name}: {classifier.fit(X_train, y_train).score(X_test, y_test):.1%}")
+    print(f"nearest neighbor, {name}: {classifier.fit(X_train, y_train).score(X_test, y_test):.1%}")

@@ -17,7 +17,8 @@ selector = ForgettingSelector(k=20, n_runs=5, random_state=0, verbose=1).fit(X, 
 
 # %%
 # The same fitted selector returns both ends, because rows are selected from stored scores. The title of each image shows its
-# label and how often it was forgotten. The warning is about training on so few rows, which are only looked at here.
+# label and how often it was forgotten. The warning can be ignored: these rows are only displayed, not trained
+# on.
 import matplotlib.pyplot as plt
 
 figure = plt.figure(figsize=(9, 4.4), layout="constrained")
