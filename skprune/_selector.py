@@ -192,7 +192,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing, continuous
             or has one class; if the built-in net gets nan, inf, images or texts; or if the loss of the net becomes nan.
         TypeError
-            If `estimator` is no skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
+            If `estimator` is not a skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
         KeyboardInterrupt
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
