@@ -23,6 +23,16 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert len(names["X_kept"]) == pytest.approx(0.3 * len(names["X"]), abs=1)
 
 
+def test_the_accuracies_of_the_quick_start():
+    code = re.search(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)[1]
+    names = {}
+    exec(code, names)
+    pipe, test = names["pipe"], (names["X_test"], names["y_test"])
+    changes = [{}, {"prune__k": 1.0}, {"prune__k": 0.4, "prune__strategy": "random"}]
+    accuracies = [f"{pipe.set_params(**change).fit(names['X'], names['y']).score(*test):.3f}" for change in changes]
+    assert re.findall(r"0\.\d{3}", code) == accuracies
+
+
 def test_the_printed_tables_have_the_rows_and_columns_of_the_demo():
     from benchmarks import demo
 
@@ -34,6 +44,12 @@ def test_the_printed_tables_have_the_rows_and_columns_of_the_demo():
     for table in tables:
         for row, line in zip(table.split("\n\n")[0].splitlines(), lines, strict=True):
             assert row.split("|")[1:3] == line.split("|")[1:3]  # k and the number of rows
+
+
+def test_the_gain_that_the_readme_promises_is_the_one_that_was_measured():
+    table = README.read_text().split("<!-- payoff -->\n")[1].split("<!-- /payoff -->")[0]
+    assert table.count("\n") > 5
+    assert table in (README.parent / "docs" / "benchmarks" / "payoff.md").read_text()
 
 
 def test_links_of_the_readme_work_on_a_package_index():
