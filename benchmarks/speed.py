@@ -26,8 +26,9 @@ from tqdm import tqdm
 from benchmarks.data import add_data_option, load
 from benchmarks.nets import CNN, MLP, sgd
 from benchmarks.report import add_docs_option, publish, table
-from skprune import ForgettingSelector
+from skprune import ForgettingScores, ForgettingSelector
 from skprune._default_net import StandardisedMLP, make_default_net
+from skprune._held_out import consult
 
 Problem = namedtuple("Problem", "name module batch_size n_epochs X y device")
 KEEP_NONE = joblib.Memory(None)  # every fit trains
@@ -52,8 +53,12 @@ def main():
 def _report(X, y, arguments):
     """Yield the lines of the report."""
     yield "## What recording costs\n"
-    yield f"`python -m benchmarks.speed`: seconds an epoch of {len(X):,} rows of MNIST on {arguments.device}, threads of torch:"
-    yield f"{arguments.threads}, as a multiple of the first row; median of {arguments.repeats} turns, least and most in brackets."
+    options = f"--device {arguments.device} --repeats {arguments.repeats}"
+    yield f"`python -m benchmarks.speed {options}`: seconds per epoch of {len(X):,} rows of MNIST on"
+    yield f"{arguments.device}, threads of torch: {arguments.threads}, as a multiple of the first row; median of"
+    yield f"{arguments.repeats} turns, least and most in brackets. The rows of skprune are whole fits of `ForgettingSelector`."
+    yield "They contain the ridge regressions of the default strategy, which are trained once per fit, however many epochs there"
+    yield "are, and which have a row of their own."
     for name in arguments.tables:
         yield ""
         yield from TABLES[name](X, y, arguments)
@@ -119,6 +124,7 @@ def _candidates(problem):
         "raw loop with recording": _raw,
         "skprune, record='batch'": partial(_select, record="batch"),
         "skprune, record='epoch'": partial(_select, record="epoch"),
+        "of these, the ridge regressions": _regress,
         "raw loop, and a pass over all rows in large batches": partial(_raw, evaluate=True),
         "raw loop, counts without margins": partial(_raw, margins=False),
         "skorch, nothing recorded": _skorch,
@@ -212,6 +218,14 @@ def _skorch_and_pass(problem):
 def _select(problem, record, **params):
     selector = ForgettingSelector(_net(problem), record=record, memory=KEEP_NONE, random_state=0, **params)
     selector.fit(problem.X, problem.y)
+
+
+def _regress(problem):
+    """Train nothing but the ridge regressions that a fit of the selector adds to the training of the net."""
+    n_rows, rng = len(problem.X), np.random.default_rng(0)
+    scores = ForgettingScores(n_rows)
+    scores.update(np.arange(n_rows), rng.random(n_rows) < 0.9, rng.uniform(-1, 1, n_rows).astype(np.float32))
+    consult(scores, problem.X, problem.y)
 
 
 def _one_job(problem):
