@@ -1,5 +1,6 @@
 """A digest that is equal for two objects only if they contain the same data and run the same code."""
 
+import builtins
 import dis
 import importlib.util
 import pickle
@@ -10,11 +11,14 @@ from contextlib import suppress
 from functools import cache, reduce
 from importlib import metadata
 from pathlib import Path
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 
+import numpy as np
 import torch
 from joblib.hashing import Hasher, NumpyHasher
 from skorch import NeuralNet
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 # Its own code, which may change with no new version while it is worked on.
 _OURS = tuple(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
@@ -22,10 +26,33 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Members that Python, copying and pickling make, and the numbers of lines.
 _MADE = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
-# What finds code or settings by a name that is known only when it runs: functions, modules of such, and attributes.
-_DYNAMIC = {"eval", "exec", "globals", "__import__"}
-_DYNAMIC_MODULES = {"builtins", "gc", "importlib", "inspect", "sys"}
-_DYNAMIC_ATTRIBUTES = {"__globals__", "environ", "f_globals", "getenv", "import_module"}
+_OF_MODULES = {
+    "__builtins__",
+    "__cached__",
+    "__doc__",
+    "__file__",
+    "__loader__",
+    "__path__",
+    "__spec__",
+    "__warningregistry__",
+}
+# What finds code or settings by a name that is known only when it runs: modules, functions and attributes.
+_MODULES = {
+    "builtins",
+    "code",
+    "ctypes",
+    "gc",
+    "importlib",
+    "inspect",
+    "marshal",
+    "pkgutil",
+    "pydoc",
+    "runpy",
+    "sys",
+    "zipimport",
+}
+_FUNCTIONS = {"builtins.__import__", "builtins.eval", "builtins.exec", "builtins.globals", "os.getenv", "_pickle.loads"}
+_ATTRIBUTES = {"__builtins__", "__globals__", "__subclasses__", "environ", "environb", "f_builtins", "f_globals"}
 
 
 def digest(obj):
@@ -62,8 +89,19 @@ def _versions():
 
 
 def _settings():
-    deterministic, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    return torch.get_default_dtype(), torch.get_default_device(), deterministic, precision
+    """Return the settings of torch that change every computation."""
+    autocast = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")]
+    modes = (torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled())
+    precision = (torch.get_default_dtype(), torch.get_float32_matmul_precision())
+    return autocast, modes, precision, torch.get_default_device(), _interceptors()
+
+
+def _interceptors():
+    """Return what intercepts the calls of every module or function. torch has no public way to ask for it."""
+    places = [vars(sys.modules[name]) for name in ("torch.nn.modules.module", "torch.optim.optimizer")]
+    names = [(place, name) for place in places for name in place if name.startswith("_global")]
+    hooks = [(name, list(place[name].values())) for place, name in names if place[name]]
+    return hooks, _get_current_function_mode_stack(), _get_current_dispatch_mode_stack()
 
 
 class _Hasher(NumpyHasher):
@@ -79,7 +117,12 @@ class _Hasher(NumpyHasher):
         if isinstance(obj, MethodType):
             obj = (MethodType, obj.__func__, obj.__self__)
         elif isinstance(obj, BuiltinMethodType):
-            obj = (BuiltinMethodType, obj.__module__, obj.__qualname__, obj.__self__)
+            _check(f"{obj.__module__}.{obj.__qualname__}")
+            owner = "builtins" if obj.__self__ is builtins else obj.__self__
+            obj = (BuiltinMethodType, obj.__module__, obj.__qualname__, owner)
+        elif type(obj) in (np.ndarray, np.memmap):  # with the strides of a copy, as in another process
+            order = "F" if obj.flags.fnc else "C"
+            obj = obj.ravel(order).reshape(obj.shape, order=order)
         super().save(obj)
 
     def memoize(self, obj):
@@ -108,23 +151,25 @@ class _Hasher(NumpyHasher):
             layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)
             return (layout, obj.requires_grad, vars(obj), as_bytes(obj))
         if isinstance(obj, NeuralNet):
-            return (net_params(obj), net_modules(obj))
+            return (net_params(obj), net_state(obj))
         if isinstance(obj, CodeType):
             names = (obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_cellvars)
             counts = (obj.co_argcount, obj.co_posonlyargcount, obj.co_kwonlyargcount, obj.co_flags)
             return (obj.co_code, obj.co_exceptiontable, names, counts, obj.co_consts)
-        if isinstance(obj, property):
+        if type(obj) is property:
             return (obj.fget, obj.fset, obj.fdel)
-        if isinstance(obj, (staticmethod, classmethod)):
+        if type(obj) in (staticmethod, classmethod):
             return (obj.__func__,)
         return () if isinstance(obj, _LOCKS) else None
 
     def save_global(self, obj, name=None):
         """Write the name of installed code. For other code, write a number; its content is written separately."""
         module = obj.__name__ if isinstance(obj, ModuleType) else _home(obj)
+        _check(module if isinstance(obj, ModuleType) else f"{module}.{name}")
         version = _version(module)
         if version and _is_named(obj, module, name):
-            self.save((module, name, version, _replaced(obj)))
+            self.save((module, name, version, _members(obj)))
+            self.memoize(obj)
         elif isinstance(obj, (type, FunctionType, ModuleType)):
             if id(obj) not in self.numbers:
                 self.numbers[id(obj)] = len(self.code)
@@ -147,6 +192,15 @@ def net_params(net):
         names = ("process_index", "num_processes", "mixed_precision", "gradient_accumulation_steps", "distributed_type")
         params["accelerator"] = (type(accelerator), [str(getattr(accelerator, name)) for name in names])
     return params
+
+
+def net_state(net):
+    """Return everything in a net that its predictions may depend on, except for its parameters."""
+    others = {"history_", "virtual_params_", "accelerator", "_wrapped_with_accelerator", *net.get_params(deep=False)}
+    kept = {name: value for name, value in vars(net).items() if not isinstance(value, torch.optim.Optimizer)}
+    return sorted(
+        (name, value) for name, value in kept.items() if name not in others and not name.startswith("callbacks")
+    )
 
 
 def net_modules(net):
@@ -174,17 +228,37 @@ def _is_named(obj, module, name):
 _HEAP_TYPE = 1 << 9  # of types that are made by a class statement, or as one makes them
 
 
-def _replaced(obj):
-    """Return the methods of an installed class that were replaced by functions that are not installed."""
-    bases = obj.__mro__ if isinstance(obj, type) else ()
-    members = [(name, value) for base in bases for name, value in vars(base).items() if type(value) is FunctionType]
-    return tuple((name, value) for name, value in members if not _version(_home(value)))
+def _is_finder(obj):
+    return isinstance(obj, ModuleType) and obj.__name__.partition(".")[0] in _MODULES
+
+
+def _check(name):
+    """Raise an error if a module, function or class finds code or settings by a name that is known only when it runs."""
+    if name in _FUNCTIONS or (name.partition(".")[0] in _MODULES and not name.startswith("builtins.")):
+        raise pickle.PicklingError(f"{name} finds code or settings by a name")
+
+
+def _members(obj):
+    """Return what may be replaced in an installed class and its bases: methods and plain values."""
+    if not isinstance(obj, type):
+        return ()
+    members = [(name, value) for base in obj.__mro__ for name, value in vars(base).items() if name not in _MADE]
+    members = [(name, getattr(value, "__func__", getattr(value, "fget", value))) for name, value in members]
+    return tuple((name, _in_short(value)) for name, value in members if type(value) in (FunctionType, *_PLAIN))
+
+
+def _in_short(value):
+    """Return the name of an installed function, and any other value as it is."""
+    is_installed = type(value) is FunctionType and _version(_home(value))
+    return (_home(value), value.__qualname__) if is_installed else value
 
 
 def _contents(code):
     """Return everything that a class, a function or a module that is not installed uses."""
     if isinstance(code, ModuleType):
-        return (code.__name__, sorted((name, value) for name, value in vars(code).items() if name[:2] != "__"))
+        members = {name: value for name, value in vars(code).items() if name not in _OF_MODULES}
+        # What finds code or settings is refused where functions use it, because many modules import sys.
+        return (code.__name__, sorted((name, value) for name, value in members.items() if not _is_finder(value)))
     if isinstance(code, type):
         members = {name: value for name, value in vars(code).items() if name not in _MADE}
         return (code.__module__, type(code), code.__bases__, [(name, members[name]) for name in sorted(members)])
@@ -202,27 +276,35 @@ def _enclosed(cell):
 
 
 def _used(code, namespace):
-    """Return the globals that code and its nested code use, and the members of modules that they use."""
+    """Return the globals and builtins that code and its nested code use, and the members of modules that they use."""
     used: list = []
     instructions = [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
     for position, one in enumerate(instructions):
-        if one.opname == "IMPORT_NAME" and (instructions[position - 2].argval or not _version(one.argval)):
-            raise pickle.PicklingError(f"{code.co_name} imports {one.argval}, which is not installed")
-        is_global = one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-        value = namespace.get(one.argval) if is_global else None
-        is_dynamic = isinstance(value, ModuleType) and value.__name__ in _DYNAMIC_MODULES
-        if one.argval in _DYNAMIC_ATTRIBUTES or (is_global and one.argval in _DYNAMIC) or is_dynamic:
+        if one.opname == "IMPORT_NAME":
+            if instructions[position - 2].argval or not _version(one.argval):
+                raise pickle.PicklingError(f"{code.co_name} imports {one.argval}, which is not installed")
+            _check(one.argval)
+        if one.argval in _ATTRIBUTES:
             raise pickle.PicklingError(f"{code.co_name} finds code or settings by a name, with {one.argval}")
-        if is_global and one.argval in namespace:
-            used.append((one.argval, value))
-        for attribute in instructions[position + 1 :] if isinstance(value, ModuleType) else ():
-            if attribute.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(value, ModuleType):
-                break
-            value = getattr(value, attribute.argval, None)
-        used += [value] if isinstance(value, (FunctionType, type)) else []
+        if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            values = _follow(one.argval, namespace, instructions[position + 1 :])
+            used += [(one.argval, value) for value in values]
     for constant in code.co_consts:
         used += _used(constant, namespace) if isinstance(constant, CodeType) else []
     return used
+
+
+def _follow(name, namespace, instructions):
+    """Return the value of a global or builtin and, if it is a module, what the next instructions take from it."""
+    if name not in namespace and not hasattr(builtins, name):
+        return []
+    values = [namespace.get(name, getattr(builtins, name, None))]
+    for one in instructions:
+        if one.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(values[-1], ModuleType):
+            break
+        values.append(getattr(values[-1], one.argval, None))
+    codes = (ModuleType, FunctionType, BuiltinFunctionType, type)
+    return values[:1] + [value for value in values[1:] if isinstance(value, codes)]
 
 
 @cache

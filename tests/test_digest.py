@@ -1,8 +1,11 @@
 """One table of what tells two nets apart, looked at by itself here, and in a script and a notebook by test_memory.py."""
 
+import builtins
 import functools
+import pickle
 import sys
 from collections import OrderedDict
+from contextlib import contextmanager
 from types import MethodType
 
 import numpy as np
@@ -124,6 +127,21 @@ CHANGES = {
         "CHOSEN = {checked(lambda: 1)}",
         "CHOSEN = {checked(lambda: 2)}",
     ),
+    "builtin, replaced": (
+        "\nimport builtins\ndef activate(self, X):\n    return X * slope()\n",
+        "builtins.slope = lambda: 1",
+        "builtins.slope = lambda: 2",
+    ),
+    "local module in a local module": (
+        "\nimport shapes\ndef activate(self, X):\n    other = shapes\n    return other.more.bend(X)\n",
+        "shapes.more.SLOPE = 1",
+        "shapes.more.SLOPE = 2",
+    ),
+    "state of a net that is used": (
+        "\ndef activate(self, X):\n    return X * TEACHER.shift_\n",
+        "TEACHER = net_of(Own)\nTEACHER.shift_ = 1",
+        "TEACHER = net_of(Own)\nTEACHER.shift_ = 2",
+    ),
     "default dtype": (PLAIN, "torch.set_default_dtype(torch.float32)", "torch.set_default_dtype(torch.float64)"),
     "deterministic algorithms": (
         PLAIN,
@@ -156,6 +174,10 @@ SAME = {
 }
 # What can't be told to be the same.
 UNKNOWN = {
+    "static method with a state": (
+        "\nclass Static(staticmethod): pass\n" + PLAIN,
+        *["Own.scale = Static(len)\nvars(Own)['scale'].by = 1"] * 2,
+    ),
     "generator": (PLAIN, "Own.slopes = (x for x in [1])", "Own.slopes = (x for x in [1])"),
     "cached function": (
         "\ndef activate(self, X):\n    return X * cached()\n",
@@ -164,7 +186,38 @@ UNKNOWN = {
     ),
     "names looked up": (PLAIN, *["Own.scale = lambda self, X: globals()['SLOPE']"] * 2),
     "code in a string": (PLAIN, *["class Later:\n    def of(X):\n        return exec('1')\nOwn.later = Later"] * 2),
-    "module found by its name": (PLAIN, *["Own.scale = lambda self, X: importlib.import_module('shapes')"] * 2),
+    "module found by its name": (
+        PLAIN,
+        *["import importlib\nOwn.scale = lambda self, X: importlib.import_module('shapes')"] * 2,
+    ),
+    "module found by another name of a function": (
+        PLAIN,
+        *["from importlib import import_module as load\nOwn.scale = lambda self, X: load('shapes')"] * 2,
+    ),
+    "module found in sys, imported in the function": (
+        PLAIN,
+        *["def scale(X):\n    import sys\n    return sys.modules['shapes']\nOwn.scale = scale"] * 2,
+    ),
+    "module found in sys, in a library": (
+        PLAIN,
+        *["import os\nOwn.scale = lambda self, X: os.sys.modules['shapes']"] * 2,
+    ),
+    "module found in sys, in a local module": (
+        PLAIN,
+        *["import shapes\nOwn.scale = lambda self, X: shapes.sys.modules['shapes']"] * 2,
+    ),
+    "function found by pydoc": (
+        PLAIN,
+        *["import pydoc\nOwn.scale = lambda self, X: pydoc.locate('shapes.bend')(X)"] * 2,
+    ),
+    "code by another name of eval": (PLAIN, *["run = eval\nOwn.scale = lambda self, X: run('X')"] * 2),
+    "eval as an attribute": (PLAIN, *["Own.scale = eval"] * 2),
+    "code in a pickle": (PLAIN, *["import pickle\nOwn.scale = lambda self, X: pickle.loads(b'')"] * 2),
+    "classes found as subclasses": (PLAIN, *["Own.scale = lambda self, X: Own.__subclasses__()"] * 2),
+    "setting by another name of getenv": (
+        PLAIN,
+        *["from os import getenv as setting\nOwn.scale = lambda self, X: setting('SLOPE')"] * 2,
+    ),
     "module found in sys": (PLAIN, *["import sys\nOwn.scale = lambda self, X: sys.modules['shapes']"] * 2),
     "code by builtins": (PLAIN, *["import builtins\nOwn.scale = lambda self, X: builtins.eval('X')"] * 2),
     "globals of a function": (PLAIN, *["Own.scale = lambda self, X: self.scale.__func__.__globals__"] * 2),
@@ -198,6 +251,11 @@ def collated(by):
 """
 
 
+def write_modules(folder):
+    (folder / "shapes.py").write_text("import sys\nimport more\ndef bend(X):\n    return X\n")
+    (folder / "more.py").write_text("SLOPE = 1\ndef bend(X):\n    return X * SLOPE\n")
+
+
 @pytest.fixture
 def namespace(tmp_path, monkeypatch):
     """What a cell of a notebook sees, its local module included; changes of libraries are undone."""
@@ -205,17 +263,19 @@ def namespace(tmp_path, monkeypatch):
 
     import skprune
 
-    (tmp_path / "shapes.py").write_text("def bend(X):\n    return X\n")
+    write_modules(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for library in (skprune, skorch, torch):
         monkeypatch.setattr(library, "__version__", str(library.__version__))
     monkeypatch.setattr(skorch.NeuralNetClassifier, "scale", None, raising=False)
     monkeypatch.setattr(skorch.utils, "scale", None, raising=False)
+    monkeypatch.setattr(builtins, "slope", None, raising=False)
     yield {"__name__": "__main__"}
     torch.set_default_dtype(torch.float32)
     torch.use_deterministic_algorithms(False)
     torch.set_float32_matmul_precision("highest")
-    sys.modules.pop("shapes", None)
+    for name in ("shapes", "more"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("case", [*CHANGES, *SAME, *UNKNOWN])
@@ -232,6 +292,54 @@ def test_the_table(namespace, case):
         assert None not in found
         assert first == again
         assert (first == changed) == (case in SAME)
+
+
+class Uses(torch.nn.Module):
+    """A module that calls a function of an installed module, and one of an installed class."""
+
+    def forward(self, X):
+        return torch.nn.functional.relu(torch.nn.Linear.forward(self, X))
+
+
+class Mode(torch.overrides.TorchFunctionMode):
+    pass
+
+
+@contextmanager
+def hook():
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: output * 0)
+    yield
+    handle.remove()
+
+
+@contextmanager
+def replaced(owner, name, value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, value)
+        yield
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        functools.partial(torch.autocast, "cpu"),
+        functools.partial(torch.autocast, "cpu", torch.float16),
+        torch.inference_mode,
+        hook,
+        Mode,
+        functools.partial(torch.device, "meta"),
+        functools.partial(replaced, torch.nn.Linear, "forward", torch.nn.Bilinear.forward),
+        functools.partial(replaced, torch.nn.Module, "eval", torch.nn.Module.float),
+        functools.partial(replaced, torch.nn.Module, "dump_patches", 7),
+        functools.partial(replaced, torch.nn.functional, "relu", torch.nn.functional.elu),
+    ],
+)
+def test_what_changes_a_computation_from_outside(change):
+    before = digest(Uses)
+    with change():
+        changed = digest(Uses)
+    assert digest(Uses) == before is not None
+    assert changed != before  # None means that it is trained each time
 
 
 class Named(set):
@@ -281,6 +389,13 @@ def test_what_differs(first, second):
     assert digest(first) is not None
     assert digest(first) == digest(first)
     assert digest(second) not in (None, digest(first))
+
+
+def test_layouts_of_arrays_that_copies_do_not_keep():
+    X = np.arange(12.0).reshape(3, 4)
+    for part in (X[:, ::2], X[::-1], X[:, :2], X[:, 0][:, None], X[0][None], X.T, X.T[::2], np.array(1.0)):
+        assert digest(part) == digest(pickle.loads(pickle.dumps(part))) is not None
+    assert len({digest(part) for part in (X, X.T, X.copy("F"), X[::-1], X[:, ::-1])}) == 5
 
 
 def test_what_has_no_digest():
