@@ -12,7 +12,7 @@ from skprune._scores import ForgettingScores
 
 
 def write_run(scores, n_epochs, net, params):
-    """Return the entry of a run, or None if part of it is neither numbers nor text.
+    """Return the entry of a run, or None if an entry can't hold all of it.
 
     Parameters
     ----------
@@ -32,8 +32,11 @@ def write_run(scores, n_epochs, net, params):
             for name, value in module.state_dict(keep_vars=True).items():
                 arrays[str(len(run["weights"]))] = as_bytes(value)
                 run["weights"].append([part, name, str(value.dtype), value.shape, value.requires_grad])
-        run["history"] = json.loads(json.dumps(net.history.to_list(), default=lambda value: value.tolist()))
-        arrays["run"] = np.frombuffer(json.dumps(run).encode(), np.uint8)
+        run["history"] = net.history.to_list()
+        text = json.dumps(run, default=np.generic.item)
+        if json.loads(text)["history"] != run["history"]:  # JSON has no tuples and no numbers as keys
+            return None
+        arrays["run"] = np.frombuffer(text.encode(), np.uint8)
     except (TypeError, ValueError, AttributeError, RuntimeError):
         return None
     stream = io.BytesIO()
