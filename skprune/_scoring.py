@@ -7,6 +7,7 @@ import warnings
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import skorch.dataset
@@ -20,12 +21,13 @@ from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
 from skprune._default_net import is_default
-from skprune._digest import digest, net_params
+from skprune._digest import digest, net_params, net_state
 from skprune._guard import PruningWarning
 from skprune._held_out import consult
 from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
+from skprune._scores import ForgettingScores
 from skprune._scores_file import UNREADABLE
 
 # If predictions and targets differ in shape, these broadcast them, with a warning at most.
@@ -71,28 +73,43 @@ def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=No
     """
     _warn_of_same_weights(net, len(seeds))
     store = find_store(memory) if recalls else None
-    key = None if store is None else digest(("run", type(net), net_params(net), X, y, record))
-    keys = [None if key is None else f"{key}-{seed}" for seed in seeds]
-    runs = [_find(store, key) for key in keys]
+    key = _key(net, X, y, record) if store is not None or effective_n_jobs(n_jobs) > 1 else None
+    runs = [_find(store, key, seed) for seed in seeds]
     missing = [number for number, run in enumerate(runs) if run is None]
     n_jobs = n_jobs if len(missing) > 1 else None
     # Progress bars of parallel runs would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
-    jobs = [
-        delayed(_run)(store, keys[number], os.getpid(), net, X, y, record, seeds[number], epochs_bar)
-        for number in missing
-    ]
+    jobs = [delayed(_run)(store, key, os.getpid(), net, X, y, record, seeds[number], epochs_bar) for number in missing]
     trained = _parallel(n_jobs, progress)(jobs)
     bar = tqdm(trained, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(seeds) == 1)
     for number, run in zip(missing, bar, strict=True):
         runs[number] = run
-        if store is recent and isinstance(run[2], bytes):
-            store.put(keys[number], run[2])
-    scores, n_epochs, nets = zip(*runs, strict=True)
-    last = nets[-1] if isinstance(nets[-1], NeuralNet) else _rebuild(nets[-1], net, X, y, record, seeds[-1])
+        if store is recent and run is not None and run.is_stored:  # in the process of a worker
+            store.put(f"{key}-{seeds[number]}", run.entry)
+    refused = [number for number, run in enumerate(runs) if run is None]
+    for number in refused:
+        runs[number] = _run(store, key, os.getpid(), net, X, y, record, seeds[number], progress)
+    _warn_of_other_nets(len(refused), len(seeds), key)
+    last = runs[-1].net
+    if last is None:
+        last = _rebuild(runs[-1].entry, net, X, y, record, seeds[-1])
     if last is None:
         _, _, last, _ = _train(net, X, y, record, seeds[-1], epochs_bar)
-    return reduce(add, scores), last, n_epochs[-1]
+    return reduce(add, [run.scores for run in runs]), last, runs[-1].n_epochs
+
+
+class _Run(NamedTuple):
+    """A run, with its net if this process trained it, and otherwise with the entry that the net can be rebuilt from."""
+
+    scores: ForgettingScores
+    n_epochs: int
+    net: NeuralNet | None = None
+    entry: bytes | None = None
+    is_stored: bool = False
+
+
+def _key(net, X, y, record):
+    return digest(("run", type(net), net_params(net), X, y, record))
 
 
 def _warn_of_same_weights(net, n_runs):
@@ -106,6 +123,18 @@ def _warn_of_same_weights(net, n_runs):
         )
 
 
+def _warn_of_other_nets(n_refused, n_runs, key):
+    if n_refused:
+        cause = "The net can't be identified" if key is None else "Workers have other code, data or settings of torch"
+        warnings.warn(
+            f"{n_refused} of {n_runs} runs were trained one after the other in this process, because a worker might have trained "
+            f"another net. {cause}. The user guide says under 'Stored runs' how nets are identified. joblib's threading backend "
+            "trains in this process as well, without this warning.",
+            PruningWarning,
+            stacklevel=4,
+        )
+
+
 def _parallel(n_jobs, progress):
     if progress:
         with suppress(ValueError):  # some backends return results only when all are finished
@@ -113,45 +142,49 @@ def _parallel(n_jobs, progress):
     return Parallel(n_jobs=n_jobs)
 
 
-def _find(store, key):
-    """Return the scores of a stored run, its number of epochs and its entry, or None if there is no readable entry."""
-    entry = None if key is None else store.get(key)
-    try:
-        return None if entry is None else (*read_run(entry)[:2], entry)
-    except UNREADABLE:
+def _find(store, key, seed):
+    """Return a stored run, or None if there is no readable entry."""
+    if store is None or key is None:
         return None
+    entry = store.get(f"{key}-{seed}")
+    if entry is None:
+        return None
+    with suppress(*UNREADABLE):
+        scores, n_epochs, _ = read_run(entry)
+        return _Run(scores, n_epochs, entry=entry)
+    return None
 
 
 def _run(store, key, process, net, X, y, record, seed, epochs_bar):
-    """Return the scores of a run, its number of epochs, and its net, or its entry if this is another process."""
-    with nullcontext() if key is None else store.locked(key):
-        found = _find(store, key)  # another process or thread may have trained it by now
+    """Return a run, or None if this is another process and may not train the same net."""
+    is_here = os.getpid() == process
+    if not is_here and (key is None or _key(net, X, y, record) != key):
+        return None
+    stores = store is not None and key is not None
+    with store.locked(f"{key}-{seed}") if stores else nullcontext():
+        found = _find(store, key, seed)  # another process or thread may have trained it by now
         if found is not None:
             return found
         scores, n_epochs, trained, params = _train(net, X, y, record, seed, epochs_bar)
-        is_here = os.getpid() == process
         entry = None
-        if key is not None or not is_here:
+        if stores or not is_here:
             entry = _checked(write_run(scores, n_epochs, trained, params), trained, net, X, y, record, seed)
-        if key is not None and entry is not None:
-            store.put(key, entry)
-    return scores, n_epochs, trained if is_here else entry
+        # The training may have changed what it depends on, such as a random generator of the user.
+        stores = stores and entry is not None and _key(net, X, y, record) == key
+        if stores:
+            store.put(f"{key}-{seed}", entry)
+    return _Run(scores, n_epochs, trained, None) if is_here else _Run(scores, n_epochs, None, entry, stores)
 
 
 def _checked(entry, trained, net, X, y, record, seed):
     """Return `entry` if the trained net can be rebuilt from it, otherwise None."""
     rebuilt = _rebuild(entry, net, X, y, record, seed)
-    expected = digest(_state(trained))
-    return entry if rebuilt is not None and expected is not None and digest(_state(rebuilt)) == expected else None
+    expected = digest(_whole(trained))
+    return entry if rebuilt is not None and expected is not None and digest(_whole(rebuilt)) == expected else None
 
 
-def _state(net):
-    """Return everything in a net that its predictions may depend on."""
-    others = {"history_", "virtual_params_", "accelerator", "_wrapped_with_accelerator"}
-    kept = {name: value for name, value in vars(net).items() if not isinstance(value, torch.optim.Optimizer)}
-    return sorted(
-        (name, value) for name, value in kept.items() if name not in others and not name.startswith("callbacks")
-    )
+def _whole(net):
+    return net_params(net) | {"callbacks": None}, net_state(net)
 
 
 def _rebuild(entry, net, X, y, record, seed):

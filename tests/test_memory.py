@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 
 import joblib
 import nbformat
@@ -16,8 +17,9 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
-from test_digest import CHANGES, NET, SAME, SETUP, UNKNOWN
+from test_digest import CHANGES, NET, SAME, SETUP, UNKNOWN, write_modules
 from test_scoring import CountTrainings, n_trainings
+from torch.utils.data import default_collate
 
 from skprune import ForgettingSelector, Pipeline, PruningWarning
 from skprune._memory import Folder, Recent, find_store, recent
@@ -43,7 +45,7 @@ def count(case):
     ForgettingSelector(net, memory=os.path.join(folder, "memory"), random_state=seed).fit(X, y)
     results[case].append(len(os.listdir(os.path.join(folder, "trainings"))) - before)
 """
-# A callback that writes into a list of the notebook, before and after an entry is read.
+# A callback that writes into a list of the notebook, after an entry of a net with this callback was read.
 LIVE = """
 import torch
 from skorch import NeuralNetClassifier
@@ -51,25 +53,33 @@ from skorch.callbacks import Callback
 log = []
 
 class Log(Callback):
+    def __init__(self, is_on):
+        self.is_on = is_on
+
     def on_train_begin(self, net, **kwargs):
-        log.append(1)
+        if self.is_on:
+            log.append(1)
 
 class Live(torch.nn.Linear):
     def forward(self, X):
         return super().forward(X)
 
-def fit(seed):
+def fit(seed, is_on):
     net = NeuralNetClassifier(Live, module__in_features=6, module__out_features=3, criterion=torch.nn.CrossEntropyLoss,
-                              max_epochs=1, verbose=0, callbacks=[Log])
+                              max_epochs=1, verbose=0, callbacks=[Log(is_on), CountTrainings(os.path.join(folder, "live"))])
     return ForgettingSelector(net, memory=os.path.join(folder, "memory"), random_state=seed).fit(X, y)
 
 methods = Log.on_train_begin, Live.forward
-fit(0)
-log.clear()
-recalled = fit(0)
-results["recalled"] = len(log), recalled.estimator_.predict(X.astype("float32")).shape == (12,)
-fit(1)
+fit(0, False)
+recalled = fit(0, False)
+is_rebuilt = recalled.estimator_.predict(X.astype("float32")).shape == (12,)
+results["recalled"] = len(os.listdir(os.path.join(folder, "live"))), is_rebuilt
+fit(1, True)
 results["live"] = len(log), methods == (Log.on_train_begin, Live.forward), type(recalled.estimator_.module_) is Live
+fit(1, True)
+log.clear()
+fit(1, True)
+results["not stored"] = len(log)
 """
 END = 'with open(os.path.join(folder, sys.argv[1] if sys.argv[1:2] == ["again"] else "results"), "w") as file:\n'
 END += "    json.dump(results, file)\n"
@@ -93,8 +103,9 @@ def expected_of(case):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    (tmp_path / "trainings").mkdir()
-    (tmp_path / "shapes.py").write_text("def bend(X):\n    return X\n")
+    for name in ("trainings", "live"):
+        (tmp_path / name).mkdir()
+    write_modules(tmp_path)
     monkeypatch.setenv("FOLDER", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     return tmp_path
@@ -102,8 +113,9 @@ def place(tmp_path, monkeypatch):
 
 def check_results(place):
     results = json.loads((place / "results").read_text())
-    assert results.pop("recalled") == [0, True]
+    assert results.pop("recalled") == [1, True]
     assert results.pop("live") == [1, True, True]
+    assert results.pop("not stored") == 1
     assert results == {case: expected_of(case) for case in (*CHANGES, *SAME, *UNKNOWN)}
 
 
@@ -190,6 +202,35 @@ def test_a_recalled_net_is_the_trained_one(data, tmp_path, params, is_recalled):
     assert recalled.n_epochs_ == 4
 
 
+class Notes(Callback):
+    def __init__(self, make):
+        self.make = make
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("notes", self.make())
+
+
+@pytest.mark.parametrize(
+    ("make", "is_stored"),
+    [
+        (lambda: {"a": [1, None, "b"]}, True),
+        (lambda: np.float32(0.1), True),
+        (lambda: np.bool_(True), True),
+        (lambda: (1, 2), False),
+        (lambda: {1: 2}, False),
+        (lambda: float("nan"), False),
+        (lambda: np.arange(2), False),
+        (lambda: np.arange(1), False),
+        (lambda: torch.ones(()), False),
+    ],
+)
+def test_a_recalled_net_has_the_history_of_the_trained_one(data, tmp_path, make, is_stored):
+    fit = ForgettingSelector(make_net(callbacks=[Notes(make)]), memory=tmp_path, random_state=0).fit
+    first, second = (fit(*data).estimator_.history[:, "notes"] for _ in range(2))
+    assert len(list(tmp_path.rglob("*.run"))) == is_stored
+    np.testing.assert_array_equal(first, second)
+
+
 def test_a_run_from_a_worker_has_its_net(data):
     X, y = data
     for module in (MLP, Remembers):
@@ -197,6 +238,69 @@ def test_a_run_from_a_worker_has_its_net(data):
         nets = [selector.estimator_ for selector in selectors]
         np.testing.assert_array_equal(*[net.predict_proba(X.astype("f")) for net in nets])
         assert nets[0].history[:, "train_loss"] == nets[1].history[:, "train_loss"]
+
+
+@contextmanager
+def other_method():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MLP, "forward", lambda self, X: self.layers(X) * 3)
+        yield
+
+
+@contextmanager
+def hook_of_all_modules():
+    with torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: output * 1.1):
+        yield
+
+
+def by_name(batch):
+    return globals()["default_collate"](batch)
+
+
+@pytest.mark.parametrize(
+    ("change", "net", "cause"),
+    [
+        (other_method, make_net(), "Workers have other code"),
+        (hook_of_all_modules, make_net(), "Workers have other code"),
+        (nullcontext, make_net(iterator_train__collate_fn=by_name), "The net can't be identified"),
+    ],
+)
+def test_workers_that_may_train_another_net(data, tmp_path, change, net, cause):
+    selector = ForgettingSelector(net, n_runs=2, random_state=0)
+    with change():
+        alone = clone(selector).fit(*data)
+        together = clone(selector).set_params(n_jobs=2)
+        with pytest.warns(PruningWarning, match=f"^2 of 2 runs were trained one after the other.*{cause}"):
+            together.fit(*data)
+        with joblib.parallel_config("threading"):
+            np.testing.assert_array_equal(alone.margins_, clone(together).fit(*data).margins_)
+    np.testing.assert_array_equal(alone.margins_, together.margins_)
+    assert alone.estimator_.history[:, "train_loss"] == together.estimator_.history[:, "train_loss"]
+
+
+generator = np.random.default_rng(0)
+
+
+def with_noise(batch):
+    X, y = default_collate(batch)
+    return X + torch.from_numpy(generator.normal(size=X.shape)).float(), y
+
+
+class Shifts(Callback):
+    def on_train_begin(self, net, X=None, **kwargs):
+        X[0] += 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*Workers have other code")
+@pytest.mark.parametrize("params", [{"iterator_train__collate_fn": with_noise}, {"callbacks": [Shifts]}])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_training_that_changes_what_it_depends_on_is_not_stored(data, tmp_path, recent_runs, params, n_jobs):
+    X, y = data[0].astype(np.float32), data[1]
+    for memory in (None, tmp_path):
+        selector = ForgettingSelector(make_net(**params), n_runs=2, n_jobs=n_jobs, memory=memory, random_state=0)
+        assert not np.array_equal(selector.fit(X, y).margins_, clone(selector).fit(X, y).margins_) or n_jobs == 2
+    assert not recent_runs.entries
+    assert not list(tmp_path.rglob("*.run"))
 
 
 class Trap:
