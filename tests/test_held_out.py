@@ -267,9 +267,9 @@ def test_the_output_that_is_wanted_of_transformers_does_not_matter(rows, transfo
 
 
 def test_sparse_rows_are_reduced_to_their_singular_vectors():
-    few = sparse.random_array((30, 100), density=0.3, rng=np.random.default_rng(0), format="coo")
+    few = sparse.random_array((30, 100), density=0.3, random_state=0, format="coo")
     np.testing.assert_array_equal(reduce_sparse(few), few.toarray())
-    many = sparse.random_array((30, 101), density=0.3, rng=np.random.default_rng(0), format="coo")
+    many = sparse.random_array((30, 101), density=0.3, random_state=0, format="coo")
     reduced = reduce_sparse(many)
     assert reduced.shape == (30, 30)
     # All singular vectors of 30 rows keep their inner products.

@@ -721,7 +721,7 @@ def test_suspects_of_few_rows_with_many_columns():
 
 
 def test_sparse_rows_of_many_columns_make_a_small_selector():
-    X = sparse.random_array((300, 5000), density=0.01, rng=np.random.default_rng(0), format="csr")
+    X = sparse.random_array((300, 5000), density=0.01, random_state=0, format="csr")
     y = (X[:, :2500].sum(1) > X[:, 2500:].sum(1)).astype(int)
     first, second = (ForgettingSelector(random_state=0).fit(X, y) for _ in range(2))
     assert len(pickle.dumps(first)) < 3e6
