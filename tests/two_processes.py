@@ -25,6 +25,11 @@ from transformers import DataCollatorWithPadding
 from skprune import ForgettingSelector
 from skprune.huggingface import ForgettingTrainer, ForgettingTrainerCallback
 
+# To resume on CPUs, transformers before 5.18 loads tensors to "cpu:0", which torch does not know as a place.
+torch.serialization.register_package(
+    100, lambda storage: None, lambda storage, location: storage if location == "cpu:0" else None
+)
+
 # Not on the classes below, since what a class of a script holds is a part of the key of stored runs.
 predicted = Counter()
 outcomes = []
