@@ -28,7 +28,7 @@ test_pipeline_with_step_that_implements_both_sample_and_transform = _differs(
 )
 test_pipeline_warns_not_fitted = _differs(
     theirs.test_pipeline_warns_not_fitted,
-    "they warn where a Pipeline is not fitted, for one more release; ours raises as scikit-learn's does, from 1.8 on",
+    "they warn where a Pipeline is not fitted, for one more release; ours raises, as scikit-learn's does from 1.8 on",
     Version(sklearn.__version__) >= Version("1.8"),
 )
 

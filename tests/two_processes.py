@@ -25,7 +25,8 @@ from transformers import DataCollatorWithPadding
 from skprune import ForgettingSelector
 from skprune.huggingface import ForgettingTrainer, ForgettingTrainerCallback
 
-# To resume on CPUs, transformers before 5.18 loads tensors to "cpu:0", which torch does not know as a place.
+# To resume in several processes on CPUs, transformers before 5.18 loads tensors to "cpu:0". torch does not know that
+# location.
 torch.serialization.register_package(
     100, lambda storage: None, lambda storage, location: storage if location == "cpu:0" else None
 )
