@@ -22,6 +22,12 @@ def row_numbers_of(dataset, passed=None):
     return row_numbers_of(dataset.dataset, passed)[dataset.indices]
 
 
+def makes_batches(dataset):
+    """Return whether a dataset has a ``__getitems__`` of the user's, which may return samples in another order."""
+    own = getattr(type(whole_dataset(dataset)), "__getitems__", None)
+    return own is not None and own.__module__.partition(".")[0] not in ("datasets", "skprune")
+
+
 class DrawnRows:
     """Queue of the rows that an iterator has drawn from a map-style dataset and whose batches have not come yet.
 
@@ -87,7 +93,7 @@ class DrawnRows:
             raise ValueError(
                 f"The targets of a batch are not those of the {len(rows)} rows drawn for it: the net's {self.by} changes "
                 f"targets, or the order of rows, or leaves rows out. The first targets are {y_true[:5].tolist()}, expected "
-                f"{expected[:5].tolist()}. Do this in the dataset or in a sampler instead, or use record='epoch' with an "
+                f"{expected[:5].tolist()}. Do this in a sampler or in the dataset's __getitem__, or use record='epoch' with an "
                 "iterator_valid that keeps the order."
             )
         if len(rows) == 1:  # its row can't be exchanged within the batch, but with that of the previous batch
@@ -133,9 +139,11 @@ def follow(make_iterator, dataset, rows=None):
         object.__setattr__(loader, "dataset", _WholeBatches(dataset, row_numbers_of(dataset)))
         loader.collate_fn = _as_it_is
     if rows is not None:
-        rows.batches_as_drawn = is_plain and collate in (default_collate, default_convert)
+        by_dataset = makes_batches(dataset)
+        rows.batches_as_drawn = is_plain and not by_dataset and collate in (default_collate, default_convert)
         name = getattr(collate, "__qualname__", type(collate).__name__)
         rows.by = f"collate_fn {name}" if is_plain else f"iterator {type(loader).__name__}"
+        rows.by += f" or dataset {type(whole_dataset(dataset)).__name__}" if by_dataset else ""
         kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         object.__setattr__(loader, kind, _Drawing(getattr(loader, kind), rows))
         loader.in_order = True  # otherwise batches of several workers may overtake each other

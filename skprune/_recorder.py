@@ -21,6 +21,8 @@ _BUFFERED_NUMBERS = 2**16
 _EVALUATION_BATCHES = 8
 # Number of rows that are compared in place of all rows.
 _OTHERS = 64
+# Target of a row that was not presented yet.
+_UNKNOWN = -1
 
 
 class ForgettingRecorder(Callback):
@@ -48,7 +50,8 @@ class ForgettingRecorder(Callback):
     ------
     ValueError
         During the training, if `record` is unknown; if a loss is nan or infinite; if the predictions are not class
-        probabilities; if an iterator makes no batches or leaves out rows; if a batch can't be matched to its rows; or if
+        probabilities; if an iterator makes no batches or leaves out rows; if a batch can't be matched to its rows; if rows
+        come with other targets than before; if ``train_split`` returns other rows than those of the dataset; or if
         ``partial_fit`` gets other rows than before.
     TypeError
         During the training, if the dataset has no length, or a sampler gives row numbers as tensors.
@@ -88,7 +91,7 @@ class ForgettingRecorder(Callback):
 
     def initialize(self) -> Self:
         """Delete all recorded scores."""
-        for name in ("scores_", "fingerprint_"):
+        for name in ("scores_", "targets_", "fingerprint_"):
             self.__dict__.pop(name, None)
         self.n_epochs_ = 0
         return self
@@ -128,9 +131,13 @@ class ForgettingRecorder(Callback):
         return iterator
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        device = _device(net)
         if not hasattr(self, "scores_"):
-            self.scores_ = ForgettingScores(len(whole_dataset(dataset_train, self.passed_)), device=_device(net))
-        self.error_ = torch.zeros((), device=_device(net))
+            n_rows = _count_rows(net, whole_dataset(dataset_train, self.passed_), self.passed_, self.fingerprint_[0])
+            self.scores_ = ForgettingScores(n_rows, device=device)
+            self.targets_ = torch.full((n_rows,), _UNKNOWN, device=device)
+        self.error_ = torch.zeros((), device=device)
+        self.changed_ = torch.zeros((), dtype=torch.bool, device=device)
         self.drawn_.drawn.clear()
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
@@ -161,6 +168,7 @@ class ForgettingRecorder(Callback):
                 f"The net's iterator_valid, {net.iterator_valid!r}, leaves rows out. It must iterate over its whole dataset."
             )
         _check_probabilities(net, self.error_.item())
+        _check_targets(self.changed_.item())
         self.n_epochs_ += 1
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -218,6 +226,9 @@ class ForgettingRecorder(Callback):
         self.buffer_, self.buffered_ = [], 0
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
         _check_shape(net, y_pred)
+        known = self.targets_[rows]
+        self.changed_ |= ((known != y_true) & (known != _UNKNOWN)).any()
+        self.targets_[rows] = y_true
 
         # A sampler with replacement presents a row more than once per epoch. The first time counts.
         ordered, order = rows.sort(stable=True)
@@ -287,6 +298,26 @@ def _outcome(probabilities, y_true):
     others = probabilities.scatter(1, true, -torch.inf)
     margin = probabilities.gather(1, true).squeeze(1) - others.amax(1)
     return probabilities.argmax(1) == y_true, margin
+
+
+def _count_rows(net, dataset, passed, n_passed):
+    """Return the number of rows of a whole dataset if its rows are those that were passed to fit."""
+    if len(dataset) != n_passed or (isinstance(dataset, Subset) and dataset is not passed):
+        raise ValueError(
+            f"The net trains on a {type(dataset).__name__} of {len(dataset)} rows, but fit got {n_passed} rows, so their "
+            f"numbers are unknown. The net has train_split={net.train_split!r} and dataset={net.dataset!r}. A train_split must "
+            "return the dataset itself or a torch.utils.data.Subset of it."
+        )
+    return len(dataset)
+
+
+def _check_targets(are_changed):
+    if are_changed:
+        raise ValueError(
+            "Some rows came with other targets than before, so they are other rows, or their targets change during the "
+            "training. If partial_fit got another dataset than before, call net.initialize() to start again. Otherwise the "
+            "dataset, or a callback that changes batches, must give each row the same target each time."
+        )
 
 
 def _check_shape(net, y_pred):

@@ -457,6 +457,19 @@ def test_a_user_s_step_that_trains_on_a_batch_twice(tmp_path):
     oracle.check(train_both([plain, recorded]))
 
 
+def test_a_dataset_that_reads_in_ascending_order(tmp_path):
+    class Ascending(Rows):
+        def __getitems__(self, rows):
+            return [self[row] for row in sorted(rows)]
+
+    dataset = make_numbered().remove_columns("unused")
+    oracle = Oracle(dataset, make_model())
+    arguments = {"trainer_class": ForgettingTrainer, "num_train_epochs": 4}
+    trainer = make_trainer(tmp_path, Ascending(dataset), [oracle], oracle.model, **arguments)
+    trainer.train()
+    oracle.check(trainer.forgetting_scores_)
+
+
 def test_samples_of_the_dataset_stay_as_they_are(tmp_path):
     class Extending(DataCollatorWithPadding):
         """Writes into the lists that the dataset holds."""

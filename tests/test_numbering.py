@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import skorch.dataset
 import torch
 from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
@@ -135,6 +136,34 @@ def slices(dataset, batch_size):
     return DataLoader(dataset, None, sampler=[list(range(i, i + 10)) for i in range(0, 50, 10)], collate_fn=list)
 
 
+class Pairs(Dataset):
+    """A dataset without labels in an attribute."""
+
+    def __init__(self, X, y):
+        self.pairs = list(zip(torch.from_numpy(X), y.tolist(), strict=True))
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, row):
+        return self.pairs[row]
+
+
+class Ascending(Dataset):
+    """Reads the rows of a batch in ascending order, as files may need it."""
+
+    def __getitems__(self, rows):
+        return [self[row] for row in sorted(rows)]
+
+
+class AscendingPairs(Ascending, Pairs):
+    pass
+
+
+class AscendingRows(Ascending, skorch.dataset.Dataset):
+    pass
+
+
 WORK = {
     "features flipped": {"iterator_train": FlippedFeatures, "iterator_valid": FlippedFeatures, "module": BackToFront},
     "moved to a device": {"iterator_train": OnDevice},
@@ -182,6 +211,10 @@ REFUSED = {
     "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
     "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),
     "iterator with rows of its own": ({"iterator_train": OwnRows}, "OwnRows made a batch of 8 rows, but drew only 0 "),
+    "dataset that sorts": (
+        {"dataset": AscendingRows, "iterator_train__shuffle": True},
+        "collate_fn default_collate or dataset AscendingRows changes",
+    ),
     "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"makes no batches.*drop_last"),
 }
 
@@ -282,19 +315,6 @@ def test_a_collate_fn_runs_once_a_batch(scripted):
     assert Counting.seen == 6 * [8, 8, 8, 8, 8, 8, 2]
 
 
-class Pairs(Dataset):
-    """A dataset without labels in an attribute."""
-
-    def __init__(self, X, y):
-        self.pairs = list(zip(torch.from_numpy(X), y.tolist(), strict=True))
-
-    def __len__(self):
-        return len(self.pairs)
-
-    def __getitem__(self, row):
-        return self.pairs[row]
-
-
 def test_targets_that_are_nowhere(scripted):
     X, y, net, events, _ = scripted
     recorder = ForgettingRecorder()
@@ -306,6 +326,84 @@ def test_targets_that_are_nowhere(scripted):
         net.fit(Pairs(X, y), None)
     net.fit(Pairs(X, y), y)
     np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+def test_a_dataset_that_makes_batches(scripted):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
+    with pytest.raises(
+        ValueError, match=r"default_collate or dataset AscendingPairs may change the order.*are unknown"
+    ):
+        net.fit(AscendingPairs(X, y), None)
+    with pytest.raises(ValueError, match="default_collate or dataset AscendingPairs changes"):
+        net.fit(AscendingPairs(X, y), y)
+    # The selector takes single samples.
+    np.testing.assert_array_equal(ForgettingSelector(net).fit(AscendingPairs(X, y), y)._scores.events, events)
+    recorder = ForgettingRecorder()
+    net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__shuffle=False)
+    net.fit(AscendingPairs(X, y), y)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+class Shuffles(Callback):
+    """Change the order of each batch in place, or its targets."""
+
+    def __init__(self, targets):
+        self.targets = targets
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        if training:
+            X, y = batch
+            order = torch.randperm(len(y))
+            y[:] = torch.randint(3, y.shape) if self.targets else y[order]
+            X[:] = X if self.targets else X[order]
+
+
+@pytest.mark.parametrize("targets", [False, True])
+def test_targets_that_change_during_the_training(scripted, targets):
+    X, y, net, _, _ = scripted
+    net.set_params(callbacks=[Clock(), Shuffles(targets)])
+    with pytest.raises(ValueError, match=r"other targets than before.*give each row the same target each time"):
+        ForgettingSelector(net).fit(X, y)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_partial_fit_with_another_dataset(scripted, record):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder(record)
+    net.set_params(callbacks=[Clock(), recorder], train_split=None, max_epochs=3).partial_fit(Pairs(X, y), None)
+    for other in (Pairs(X[::-1].copy(), y[::-1]), Pairs(X, 2 - y)):
+        with pytest.raises(ValueError, match=r"partial_fit got another dataset than before, call net.initialize\(\)"):
+            clone_of(net).partial_fit(other, None)
+    net.partial_fit(Pairs(X, y), None)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+def clone_of(net):
+    return pickle.loads(pickle.dumps(net))
+
+
+class Part(Subset):
+    pass
+
+
+@pytest.mark.parametrize(
+    "train_split",
+    [
+        lambda dataset, y=None: (Part(dataset, range(30)), None),
+        lambda dataset, y=None: (Part(dataset, range(49, -1, -1)), None),
+        lambda dataset, y=None: (Subset(Part(dataset, range(49, -1, -1)), range(50)), None),
+        lambda dataset, y=None: (Pairs(dataset.X[:30], dataset.y[:30]), None),
+    ],
+)
+def test_a_train_split_that_returns_other_rows(scripted, train_split):
+    X, y, net, _, _ = scripted
+    net.set_params(callbacks=[Clock(), ForgettingRecorder()], train_split=train_split)
+    with pytest.raises(
+        ValueError, match=r"fit got 50 rows, so their numbers are unknown.*must return the dataset itself"
+    ):
+        net.fit(X, y)
 
 
 @pytest.mark.parametrize("train_split", [None, lambda dataset, y=None: (Subset(dataset, range(30)), None)])

@@ -6,6 +6,7 @@ from copy import copy
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from skprune._numbering import makes_batches
 from skprune.huggingface._outcomes import count_rows
 
 # Under this name the numbers are in a batch, between its collator and the training step.
@@ -77,7 +78,8 @@ class _NumberedDataset(Dataset):
         return row, self.dataset[row]
 
     def __getitems__(self, rows):
-        if getattr(self.dataset, "__getitems__", None):  # as torch asks for it
+        # A __getitems__ of the user's may return samples in another order, which does not matter in training.
+        if getattr(self.dataset, "__getitems__", None) and not makes_batches(self.dataset):
             return list(zip(rows, self.dataset.__getitems__(rows), strict=True))
         return [self[row] for row in rows]
 
