@@ -21,9 +21,9 @@ class PruningWarning(UserWarning):
 
     Notes
     -----
-    Other reasons are that all of several runs start from the same weights, that a finished run could not be stored in
-    `memory`, and that the training of a transformers `Trainer` ended before an epoch was completed or resumed from a
-    checkpoint without scores.
+    Other reasons are that all of several runs start from the same weights, that runs were trained in this process because
+    a worker of `n_jobs` might have trained another net, that a finished run could not be stored in `memory`, and that the
+    training of a transformers `Trainer` ended before an epoch was completed or resumed from a checkpoint without scores.
 
     Examples
     --------

@@ -70,12 +70,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Number of independent runs, whose counts are summed; [1]_ uses 5. Each run initializes the weights again. If the
         `module` of the net is an instance, all runs start from the weights that it has, and a warning says so.
     n_jobs : int, default=None
-        Number of runs to train in parallel with joblib, on the backend that joblib is set to.
+        Number of runs to train in parallel with joblib, on the backend that joblib is set to. If a worker might train
+        another net than this process has, the run is trained here, with a warning.
     memory : joblib.Memory, str or path-like, default=None
         Folder in which trained runs are stored, so that a search over the parameters that select rows trains each run
         once. If None, the last runs of this process are kept in memory, 16 MB at most. ``joblib.Memory(None)`` keeps
-        none. A run is identified by the net and its code, the data, the seed, `record` and the versions of the
-        libraries. Code of installed packages is identified by their version. In doubt, a net is trained again.
+        none. A run is identified by the net, its code, the data, the seed and `record`. In doubt, it is trained again.
     random_state : int, RandomState instance or None, default=None
         Seed for training and random draws. Pass an int for reproducible results. If None, every fit trains the net
         again, and `memory` is not used.
