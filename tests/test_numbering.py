@@ -149,6 +149,10 @@ WORK = {
         "iterator_train__drop_last": True,
     },
     "sampler of batches": {"iterator_train": slices},
+    "sampler of slices": {
+        "iterator_train__batch_size": None,
+        "iterator_train__sampler": [slice(0, 7), slice(30, 50), slice(7, 30)],
+    },
 }
 
 
@@ -182,6 +186,14 @@ REFUSED = {
     "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
     "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),
     "iterator with rows of its own": ({"iterator_train": OwnRows}, "OwnRows made a batch of 8 rows, but drew only 0 "),
+    "batches of slices": (
+        {"iterator_train__sampler": [slice(0, 50)]},
+        "several rows at once, as slice.*batch_size=None",
+    ),
+    "batches of batches": (
+        {"iterator_train__sampler": [list(range(50))]},
+        "several rows at once, as list.*batch_size=None",
+    ),
     "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"makes no batches.*drop_last"),
 }
 
