@@ -794,6 +794,8 @@ def test_kept_rows_without_y(data):
         with pytest.raises(ValueError, match="must match exactly"):
             joined.fit_transform(X, y)
     assert make_union(*half).fit_transform(X, y).shape == (60, 12)
+    tables = make_union(half[0], StandardScaler()).set_output(transform="pandas").fit_transform(X, y)
+    assert tables.isna().any(axis=1).sum() == 60
     joined = make_pipeline(
         ForgettingSelector(k=0.5, strategy="random"), make_union(StandardScaler(), PCA(1)), Remember()
     )
