@@ -35,8 +35,9 @@ class BatchDataset(Dataset):
         return count_rows(self.X)
 
     def __getitem__(self, row):
-        X, y = self.take_batch(np.atleast_1d(row))
-        if np.ndim(row):  # if the sampler makes batches
+        rows = _all_of(row, len(self))
+        X, y = self.take_batch(np.atleast_1d(rows))
+        if np.ndim(rows):  # if the sampler makes batches
             return X, y
         return {key: values[0] for key, values in X.items()} if isinstance(X, dict) else X[0], y[0]
 
@@ -89,7 +90,8 @@ class TableDataset(Dataset):
         return len(self.X)
 
     def __getitem__(self, row):
-        return self.__getitems__([row])[0]
+        rows = _all_of(row, len(self))
+        return self.take_batch(np.asarray(rows)) if np.ndim(rows) else self.__getitems__([row])[0]
 
     def __getitems__(self, rows):
         columns = self._read(self.X, rows)
@@ -114,6 +116,11 @@ class TableDataset(Dataset):
     def _read(self, table, rows):
         columns = table[rows]
         return {name: values.to(self.dtype) if _is_float(values) else values for name, values in columns.items()}
+
+
+def _all_of(row, n_rows):
+    """Return the row numbers of a slice, and anything else as it is."""
+    return np.arange(n_rows)[row] if isinstance(row, slice) else row
 
 
 def _is_float(values):

@@ -292,7 +292,7 @@ def pruning_curve(
             folds = (delayed(score_fold)(pruning, X, y, split, scoring) for split in splits)
             outcomes.append(Parallel(n_jobs)(folds))
     warn_once(candidates, outcomes)
-    scores = np.array([[fold.score for fold in folds] for folds in outcomes])
+    scores = np.array([[fold.score for fold in folds] for folds in outcomes], dtype=np.float64)
     n_train = [len(train) for train, _ in splits]
     shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
     return Bunch(

@@ -59,6 +59,11 @@ class DrawnRows:
                 "The sampler, batch_sampler or iterator of the net gives row numbers as tensors. skorch's Dataset can't look up "
                 "rows by tensors. Let it give ints, as in iter(rows.tolist())."
             )
+        if some is not positions and (isinstance(some, slice) or np.ndim(some)):
+            raise ValueError(
+                f"The sampler of the net gives several rows at once, as {type(some).__name__}, and the iterator makes batches of "
+                "these. Set iterator_train__batch_size=None to use them as batches, or let the sampler give single row numbers."
+            )
         key = list(positions) if isinstance(positions, tuple) else positions
         self.drawn.append(np.atleast_1d(self.row_numbers[key]))
         return positions

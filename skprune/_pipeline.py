@@ -21,6 +21,8 @@ from skprune._steps import (
     can_fit_transform,
     can_inverse_transform,
     can_transform,
+    check_order,
+    kept_rows,
     last_step_has,
     selects,
     skipped,
@@ -65,7 +67,11 @@ class Pipeline(sklearn.pipeline.Pipeline):
     kept before. Without such a step, this is :class:`sklearn.pipeline.Pipeline` in every respect.
 
     If the last step selects rows, the Pipeline has `fit_resample`, and its `transform` expects the rows that it was fitted
-    with and returns those that are kept. If a "passthrough" follows, `transform` returns all rows.
+    with and returns those that are kept. It has no `transform` if a selecting step has none, such as a sampler of
+    imbalanced-learn. If a "passthrough" follows, `transform` returns all rows.
+
+    `fit_transform` returns the kept rows without y. It raises an error if a sampler changes rows or their order, but not
+    their number.
 
     Parameters
     ----------
@@ -134,7 +140,9 @@ class Pipeline(sklearn.pipeline.Pipeline):
     @available_if(can_fit_transform)
     @_documented_as_inherited
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
-        return self._fit_steps("fit_transform", X, y, params)
+        X_kept = self._fit_steps("fit_transform", X, y, params)
+        check_order(self, X, X_kept)
+        return X_kept
 
     @available_if(last_step_has("fit_predict"))
     @_documented_as_inherited
@@ -182,12 +190,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
         if params:
             raise ValueError(f"The last step selects rows, so transform takes only X, got {', '.join(params)}.")
         for _, step in self.steps:
-            X = X if step in (None, "passthrough") else _transform(step, X)
+            X = X if step in (None, "passthrough") else step.transform(X)
         return X
 
     @property
     def sample_indices_(self) -> NDArray[Any]:
-        kept = [_kept_rows(step) for _, step in self.steps if selects(step)]
+        kept = [kept_rows(step) for _, step in self.steps if selects(step)]
         if not can_fit_resample(self) or any(rows is None for rows in kept):
             raise AttributeError("No 'sample_indices_': the last step must select rows, and no step may make new ones")
         return reduce(lambda rows, chosen: rows[chosen], kept)
@@ -232,7 +240,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
                 return {"fit": self, "fit_transform": X, "fit_resample": (X, y)}[method]
             rest = self._part(position + 1, len(self.steps))
             with subtask(task, self, "fit-steps-behind", X, y, part=rest):
-                result = getattr(rest, method)(X, y, **params)
+                result = rest._fit_steps(method, X, y, params)
             self.steps = [*self.steps[: position + 1], *rest.steps]
             return self if result is rest else result
 
@@ -309,8 +317,8 @@ def _check_intermediate(name, step):
     selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
     if selects_inside and not selects(step):
         raise TypeError(
-            f"The step {name!r} is a Pipeline that selects rows before its last step, so it can't pass on their y. Put its "
-            f"steps into the outer Pipeline instead: {', '.join(dict(step.steps))}."
+            f"The step {name!r} is a Pipeline that selects rows, but has no fit_resample to pass on their y. Put its steps into "
+            f"the outer Pipeline instead: {', '.join(dict(step.steps))}."
         )
     if step not in (None, "passthrough") and not selects(step) and not hasattr(step, "transform"):
         raise TypeError(
@@ -319,31 +327,20 @@ def _check_intermediate(name, step):
         )
 
 
-def _transform(step, X):
-    if not hasattr(step, "transform"):
-        raise ValueError(
-            f"{step!r} has no transform, so it can't check whether X contains the rows that it was fitted with. Use "
-            "fit_resample to get the kept rows, and pipe.without_selection().transform(X) to transform all rows of X."
-        )
-    return step.transform(X)
-
-
 def _fit_resample(selector, X, y, params):
     if isinstance(selector, FrozenEstimator):
-        return selector, _transform(selector, X), take_rows(y, _kept_rows(selector))
+        if not hasattr(selector, "transform"):
+            raise ValueError(
+                f"{selector!r} has no transform, so it can't check whether X contains the rows that it was fitted with. Fit the "
+                "other steps on the rows that its fit_resample has returned, or take it out of FrozenEstimator."
+            )
+        return selector, selector.transform(X), take_rows(y, kept_rows(selector))
     return (selector, *selector.fit_resample(X, y, **params))
-
-
-def _kept_rows(selector):
-    """Return the numbers of the rows that a fitted step kept, or None if it made new rows."""
-    if hasattr(selector, "get_support"):
-        return selector.get_support(indices=True)
-    return getattr(selector, "sample_indices_", None)
 
 
 def _take_kept(params, name, selector):
     """Cut row-wise parameters to the rows that the selector keeps."""
-    rows = _kept_rows(selector)
+    rows = kept_rows(selector)
     if params and rows is None:
         raise ValueError(
             f"The step {name!r} makes new rows, so {', '.join(params)} can't be cut along with X and y: {selector!r} "

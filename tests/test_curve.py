@@ -244,6 +244,14 @@ def test_the_place_of_the_fewest_rows(quick_curve, data, within):
     assert curve.fewest_rows == dict(strategy=strategy, k=size, share=share, score=scores.mean())
 
 
+def test_scores_that_are_ints(quick_curve, data):
+    curve = pruning_curve(
+        quick_curve, *data, k=[0.5], strategies=["random"], cv=2, scoring=lambda estimator, X, y: len(y)
+    )
+    assert curve.scores.dtype == curve.full_scores.dtype == np.float64
+    np.testing.assert_array_equal(curve.full_scores, 60)
+
+
 def test_one_standard_error_of_one_fold(quick_curve, data):
     cv = [(np.arange(60), np.arange(60, 120))]
     with pytest.raises(ValueError, match="needs at least two folds"):

@@ -659,6 +659,14 @@ def test_a_format_of_the_users_own_is_kept():
     assert batch["input_ids"].dtype == torch.int32
 
 
+@pytest.mark.parametrize("rows", [slice(1, 7, 2), [1, 3, 5]])
+def test_a_sampler_that_makes_batches(rows):
+    X = padded(make_reviews())
+    batch, labels = TableDataset(Dataset.from_dict(X), np.arange(30), dtype=torch.float32)[rows]
+    np.testing.assert_array_equal(batch["input_ids"], X["input_ids"][1:7:2])
+    np.testing.assert_array_equal(labels, [1, 3, 5])
+
+
 def test_runs_on_a_dataset_are_stored(tmp_path):
     reviews = make_reviews()
     fit = ForgettingSelector(make_encoder(max_epochs=2), memory=tmp_path, random_state=0).fit

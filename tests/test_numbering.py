@@ -178,6 +178,10 @@ WORK = {
         "iterator_train__drop_last": True,
     },
     "sampler of batches": {"iterator_train": slices},
+    "sampler of slices": {
+        "iterator_train__batch_size": None,
+        "iterator_train__sampler": [slice(0, 7), slice(30, 50), slice(7, 30)],
+    },
 }
 
 
@@ -214,6 +218,14 @@ REFUSED = {
     "dataset that sorts": (
         {"dataset": AscendingRows, "iterator_train__shuffle": True},
         "collate_fn default_collate or dataset AscendingRows changes",
+    ),
+    "batches of slices": (
+        {"iterator_train__sampler": [slice(0, 50)]},
+        "several rows at once, as slice.*batch_size=None",
+    ),
+    "batches of batches": (
+        {"iterator_train__sampler": [list(range(50))]},
+        "several rows at once, as list.*batch_size=None",
     ),
     "one batch at most": ({"iterator_train__drop_last": True, "batch_size": 51}, r"makes no batches.*drop_last"),
 }

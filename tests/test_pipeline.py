@@ -1,3 +1,4 @@
+import re
 import tempfile
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
@@ -19,6 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
@@ -194,8 +198,10 @@ def test_selecting_steps_last_and_in_between(data):
     np.testing.assert_array_equal(y_kept, y[rows])
     np.testing.assert_allclose(pipe.fit_transform(X, y), X_kept)
     # A step that can't tell whether these are the rows that it was fitted with.
-    with pytest.raises(ValueError, match=r"Odd\(\) has no transform.*fit_resample.*without_selection\(\)"):
+    with pytest.raises(AttributeError, match="no attribute 'transform'") as raised:
         pipe.transform(X)
+    assert re.search(r"'odd' has no transform.*fit_resample.*without_selection\(\)", str(raised.value.__cause__))
+    assert not hasattr(make_pipeline(StandardScaler(), pipe), "transform")
 
 
 def test_without_a_selecting_step_last_there_is_no_fit_resample(pipe):
@@ -470,9 +476,13 @@ def test_a_sampler_last(data):
     np.testing.assert_allclose(X_kept, scaled[pipe.sample_indices_])
     np.testing.assert_allclose(clone(pipe).fit_transform(X, y), X_kept)
     smote = make_pipeline(StandardScaler(), SMOTE(random_state=0, sampling_strategy={0: 60}))
-    for last in (pipe, smote):
-        with pytest.raises(ValueError, match="has no transform, so it can't check"):
-            last.fit(X, y).transform(X[:100])
+    for last in (pipe, smote, make_pipeline(StandardScaler(), pipe)):
+        last.fit(X, y)
+        assert not hasattr(last, "transform")
+        assert not hasattr(FrozenEstimator(last), "transform")
+        with pytest.raises(TypeError, match="intermediate steps should be transformers"):
+            sklearn.pipeline.make_pipeline(last, LogisticRegression()).fit(X, y)
+        np.testing.assert_allclose(last.without_selection().transform(X[:7]), scaled[:7])
     assert not hasattr(smote, "sample_indices_")
 
 
@@ -695,6 +705,104 @@ def test_a_pipeline_that_selects_in_front_of_its_last_step_is_refused_in_the_mid
     ):
         make_pipeline(*front, inner, Remember()).fit(*data)
     assert len(make_pipeline(*front, inner).fit_transform(*data)) == 60 // (1 + len(front))
+
+
+class Rows(BaseEstimator):
+    """Select rows by their numbers, which it may not tell."""
+
+    def __init__(self, rows, tells=True):
+        self.rows = rows
+        self.tells = tells
+
+    def fit_resample(self, X, y):
+        if self.tells:
+            self.sample_indices_ = self.rows
+        return X[self.rows], y[self.rows]
+
+
+REVERSED = np.arange(120)[::-1]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Rows(REVERSED), StandardScaler()],
+        [Rows(np.r_[:60, :60]), StandardScaler()],
+        [Rows(np.arange(120), tells=False), StandardScaler()],
+        [Rows(np.arange(60)), Rows(np.r_[:60, :60]), StandardScaler()],
+        [Rows(REVERSED), "passthrough"],
+        [StandardScaler(), make_pipeline(Rows(REVERSED), StandardScaler())],
+        [Rows(np.arange(60)), make_pipeline(Rows(np.r_[:60, :60]), StandardScaler())],
+    ],
+)
+def test_rows_that_others_would_take_for_those_of_X(data, steps):
+    # They get no y from fit_transform, and can't find out that theirs is another one.
+    X, y = data
+    selecting = make_pipeline(*steps)
+    others = [
+        selecting,
+        sklearn.pipeline.make_pipeline(selecting, LogisticRegression()),
+        make_union(selecting, StandardScaler()),
+        make_pipeline(ColumnTransformer([("selecting", selecting, [0, 1])]), LogisticRegression()),
+    ]
+    for other in others:
+        fit = other.fit_transform if hasattr(other, "fit_transform") else other.fit
+        with pytest.raises(ValueError, match=r"as many rows as X has, 120, but a sampler.*a skprune.Pipeline"):
+            fit(X, y)
+    assert selecting.fit(X, y).transform(X).shape == (120, 6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "n_kept"),
+    [
+        ([Rows(np.arange(120)), StandardScaler()], 120),
+        ([ForgettingSelector(k=1.0, strategy="random"), StandardScaler()], 120),
+        ([Rows(REVERSED[:60]), StandardScaler()], 60),
+        ([Rows(np.arange(60)), Rows(np.arange(60)[::-1]), StandardScaler()], 60),
+        ([Rows(np.arange(60), tells=False), "passthrough"], 60),
+    ],
+)
+def test_rows_that_nobody_takes_for_others(data, steps, n_kept):
+    X, y = data
+    selecting = make_pipeline(*steps)
+    assert selecting.fit_transform(X, y).shape == (n_kept, 6)
+    plain = sklearn.pipeline.make_pipeline(selecting, LogisticRegression())
+    if n_kept == 120:
+        expected = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y).predict_proba(X)
+        np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), expected, rtol=1e-6)
+    else:
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            plain.fit(X, y)
+
+
+def test_a_plain_pipeline_that_selects_is_refused_in_the_middle(data):
+    inner = sklearn.pipeline.make_pipeline(StandardScaler(), ForgettingSelector(k=0.5))
+    with pytest.raises(TypeError, match="step 'pipeline' is a Pipeline that selects rows, but has no fit_resample"):
+        make_pipeline(inner, LogisticRegression()).fit(*data)
+
+
+def test_kept_rows_without_y(data):
+    """What the guide says of FeatureUnion, ColumnTransformer and steps that need no y."""
+    X, y = data
+    half = [
+        make_pipeline(ForgettingSelector(k=0.5, strategy=name), StandardScaler()) for name in ("random", "coverage")
+    ]
+    for joined in (
+        make_union(half[0], StandardScaler()),
+        ColumnTransformer([("a", half[0], [0]), ("b", PCA(1), [1, 2])]),
+    ):
+        with pytest.raises(ValueError, match="must match exactly"):
+            joined.fit_transform(X, y)
+    assert make_union(*half).fit_transform(X, y).shape == (60, 12)
+    tables = make_union(half[0], StandardScaler()).set_output(transform="pandas").fit_transform(X, y)
+    assert tables.isna().any(axis=1).sum() == 60
+    joined = make_pipeline(
+        ForgettingSelector(k=0.5, strategy="random"), make_union(StandardScaler(), PCA(1)), Remember()
+    )
+    np.testing.assert_array_equal(joined.fit(X, y)[-1].y_, y[joined[0].get_support()])
+    clusters = sklearn.pipeline.make_pipeline(half[0], KMeans(3, random_state=0)).fit(X, y)
+    assert len(clusters[-1].labels_) == 60
+    assert len(clusters.predict(X)) == 120
 
 
 def test_a_frozen_selector_keeps_what_it_selected(data, tmp_path):
