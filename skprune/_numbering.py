@@ -25,7 +25,7 @@ def row_numbers_of(dataset, passed=None):
 def makes_batches(dataset):
     """Return whether a dataset has a ``__getitems__`` of the user's, which may return samples in another order."""
     own = getattr(type(whole_dataset(dataset)), "__getitems__", None)
-    return own is not None and own.__module__.partition(".")[0] not in ("datasets", "skprune")
+    return own is not None and own.__module__.partition(".")[0] not in ("datasets", "skprune", "torch")
 
 
 class DrawnRows:

@@ -12,7 +12,15 @@ from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, Checkpoint, EpochScoring
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from skprune import ForgettingRecorder, ForgettingSelector
 from skprune._numbering import DrawnRows, follow
@@ -344,6 +352,11 @@ def test_a_dataset_that_makes_batches(scripted):
     X, y, net, events, _ = scripted
     recorder = ForgettingRecorder()
     net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
+    net.fit(StackDataset(torch.from_numpy(X), torch.from_numpy(y)), None)  # of torch itself
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+    net = clone(net)
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
     with pytest.raises(
         ValueError, match=r"default_collate or dataset AscendingPairs may change the order.*are unknown"
     ):
@@ -435,9 +448,21 @@ def as_tensors(X):
     return {"X": torch.from_numpy(X)}
 
 
-@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, as_tensors], ids=["array", "tensor", "dict"])
+class FirstOfTwo(Scripted):
+    """Gets two inputs in a list."""
+
+    def forward(self, X):
+        return super().forward(X[0] if isinstance(X, list) else X)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [np.asarray, torch.from_numpy, as_tensors, lambda X: [X, X], lambda X: (X,)],
+    ids=["array", "tensor", "dict", "list of inputs", "tuple of inputs"],
+)
 def test_partial_fit_with_other_rows(scripted, convert):
     X, y, net, events, _ = scripted
+    net.set_params(module=FirstOfTwo)
     recorder = ForgettingRecorder()
     net.set_params(callbacks=[Clock(), recorder], train_split=None, max_epochs=3)
     net.partial_fit(convert(X), y)
