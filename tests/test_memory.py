@@ -278,6 +278,15 @@ def test_workers_that_may_train_another_net(data, tmp_path, change, net, cause):
     assert alone.estimator_.history[:, "train_loss"] == together.estimator_.history[:, "train_loss"]
 
 
+def test_threads_that_have_other_settings(data):
+    selector = ForgettingSelector(make_net(), n_runs=2, random_state=0)
+    with torch.autocast("cpu"), joblib.parallel_config("threading"):
+        alone = clone(selector).fit(*data)
+        with pytest.warns(PruningWarning, match="settings of torch"):
+            together = clone(selector).set_params(n_jobs=2).fit(*data)
+    np.testing.assert_array_equal(alone.margins_, together.margins_)
+
+
 generator = np.random.default_rng(0)
 
 
