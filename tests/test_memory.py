@@ -166,6 +166,7 @@ class Weighted(torch.nn.CrossEntropyLoss):
         return super().forward(y_pred * self.scale, y_true)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch.compile
 @pytest.mark.parametrize(
     ("params", "is_recalled"),
     [
@@ -173,10 +174,11 @@ class Weighted(torch.nn.CrossEntropyLoss):
         ({"module": MLP()}, True),
         ({"module__n_features": 5, "callbacks": [ReadFeatures]}, True),
         ({"callbacks": [Freeze]}, True),
+        ({"compile": True, "compile__backend": "eager"}, True),
         ({"criterion": Weighted}, True),
         ({"module": Remembers}, False),
     ],
-    ids=["class", "instance", "features", "frozen", "criterion", "state that is no weight"],
+    ids=["class", "instance", "features", "frozen", "compiled", "criterion", "state that is no weight"],
 )
 def test_a_recalled_net_is_the_trained_one(data, tmp_path, params, is_recalled):
     (tmp_path / "trainings").mkdir()
