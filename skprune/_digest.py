@@ -161,7 +161,7 @@ class _Hasher(NumpyHasher):
         if type(obj) is list:
             return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
         if type(obj) in (set, frozenset):
-            return sorted(map(_digest, obj))
+            return sorted(map(repr if _PLAIN.issuperset(map(type, obj)) else _digest, obj))
         if isinstance(obj, torch.Tensor):
             storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
             layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)

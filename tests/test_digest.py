@@ -4,6 +4,7 @@ import builtins
 import functools
 import pickle
 import sys
+import time
 from collections import OrderedDict
 from contextlib import contextmanager
 from types import MethodType
@@ -457,6 +458,13 @@ def test_what_libraries_add_to_classes_at_first_use():
     before, after = in_new_process(digests_around_first_uses)
     assert before == after
     assert None not in before
+
+
+def test_large_sets():
+    words = {str(number) for number in range(5000)}
+    start = time.perf_counter()
+    assert digest(words) not in (None, digest(words - {"7"}))
+    assert time.perf_counter() - start < 1  # hashing each word by itself takes five
 
 
 def test_what_has_no_digest():
