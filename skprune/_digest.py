@@ -12,15 +12,7 @@ from contextlib import suppress
 from functools import cache, reduce
 from importlib import metadata
 from pathlib import Path
-from types import (
-    BuiltinFunctionType,
-    BuiltinMethodType,
-    CodeType,
-    FunctionType,
-    MappingProxyType,
-    MethodType,
-    ModuleType,
-)
+from types import BuiltinMethodType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -356,8 +348,7 @@ def _follow(name, namespace, instructions):
         if one.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(values[-1], ModuleType):
             break
         values.append(getattr(values[-1], one.argval, None))
-    codes = (ModuleType, FunctionType, BuiltinFunctionType, type)
-    return values[:1] + [value for value in values[1:] if isinstance(value, codes)]
+    return [value for value in values if not isinstance(value, np.ufunc)]  # most are known by their name alone
 
 
 @cache

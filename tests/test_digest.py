@@ -150,6 +150,11 @@ CHANGES = {
         "@dataclass\nclass Config:\n    slope: float = 0.1",
         "@dataclass\nclass Config:\n    slope: float = 0.2",
     ),
+    "setting of an installed module": (
+        "\ndef activate(self, X):\n    return X * skorch.utils.scale\n",
+        "skorch.utils.scale = 0.1",
+        "skorch.utils.scale = 0.2",
+    ),
     "default dtype": (PLAIN, "torch.set_default_dtype(torch.float32)", "torch.set_default_dtype(torch.float64)"),
     "deterministic algorithms": (
         PLAIN,
