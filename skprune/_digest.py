@@ -4,6 +4,7 @@ import builtins
 import dis
 import importlib.util
 import pickle
+import random
 import sys
 import sysconfig
 import threading
@@ -11,7 +12,8 @@ from contextlib import suppress
 from functools import cache, reduce
 from importlib import metadata
 from pathlib import Path
-from types import BuiltinFunctionType, BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,16 +28,13 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Members that Python, copying and pickling make, and the numbers of lines.
 _MADE = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
-_OF_MODULES = {
-    "__builtins__",
-    "__cached__",
-    "__doc__",
-    "__file__",
-    "__loader__",
-    "__path__",
-    "__spec__",
-    "__warningregistry__",
-}
+_MADE |= {"___needs_generation_tag_patch"}  # torch.compile
+_MADE |= {f"_can_set_{part}_implementation_cached_value" for part in ("attn", "experts")}  # transformers
+_ADDED = "PreTrainedModel.initialize_weights.<locals>.smart_apply"  # to all modules by transformers
+_OF_MODULES = {"__builtins__", "__cached__", "__doc__", "__file__", "__loader__", "__path__", "__spec__"}
+_OF_MODULES |= {"__warningregistry__"}
+# Global generators, by id. Each training seeds them, so their state does not matter.
+_SEEDED = {id(vars(random)["_inst"]): "random", id(np.random.mtrand._rand): "numpy.random"}
 # What finds code or settings by a name that is known only when it runs: modules, functions and attributes.
 _MODULES = {
     "builtins",
@@ -120,6 +119,8 @@ class _Hasher(NumpyHasher):
             _check(f"{obj.__module__}.{obj.__qualname__}")
             owner = "builtins" if obj.__self__ is builtins else obj.__self__
             obj = (BuiltinMethodType, obj.__module__, obj.__qualname__, owner)
+        elif id(obj) in _SEEDED:
+            obj = (type(obj), _SEEDED[id(obj)])
         elif type(obj) in (np.ndarray, np.memmap):  # with the strides of a copy, as in another process
             order = "F" if obj.flags.fnc else "C"
             obj = obj.ravel(order).reshape(obj.shape, order=order)
@@ -131,6 +132,13 @@ class _Hasher(NumpyHasher):
 
     def _batch_setitems(self, items, *args):
         super(Hasher, self)._batch_setitems(items, *args)  # joblib would sort them
+
+    def save_reduce(self, func, args, state=None, *others, obj=None):
+        if isinstance(state, dict) and _home(obj).startswith("pandas."):
+            state = {name: value for name, value in state.items() if name != "_cache"}  # which using an array fills
+        elif getattr(func, "__name__", None) == "_restore_array":
+            args = _without_counts(*args)
+        super().save_reduce(func, args, state, *others, obj=obj)
 
     def reducer_override(self, obj):
         if type(obj) in _PLAIN or type(obj) in (tuple, dict):
@@ -145,11 +153,12 @@ class _Hasher(NumpyHasher):
         if type(obj) is list:
             return repr(obj) if _PLAIN.issuperset(map(type, obj)) else None
         if type(obj) in (set, frozenset):
-            return sorted(map(_digest, obj))
+            return sorted(map(repr if _PLAIN.issuperset(map(type, obj)) else _digest, obj))
         if isinstance(obj, torch.Tensor):
             storage = self.storages.setdefault(obj.untyped_storage().data_ptr(), len(self.storages))
             layout = (str(obj.dtype), *obj.shape, obj.stride(), obj.storage_offset(), storage)
-            return (layout, obj.requires_grad, vars(obj), as_bytes(obj))
+            attributes = {name: value for name, value in vars(obj).items() if not name.startswith("_dynamo")}
+            return (layout, obj.requires_grad, attributes, as_bytes(obj))
         if isinstance(obj, NeuralNet):
             return (net_params(obj), net_state(obj))
         if isinstance(obj, CodeType):
@@ -160,15 +169,22 @@ class _Hasher(NumpyHasher):
             return (obj.fget, obj.fset, obj.fdel)
         if type(obj) in (staticmethod, classmethod):
             return (obj.__func__,)
+        if isinstance(obj, pickle.PickleBuffer):
+            return bytes(obj)
+        if type(obj) is MappingProxyType:  # of dataclasses
+            return dict(obj)
+        if type(obj) is TypeVar:
+            return repr(obj)
         return () if isinstance(obj, _LOCKS) else None
 
     def save_global(self, obj, name=None):
         """Write the name of installed code. For other code, write a number; its content is written separately."""
         module = obj.__name__ if isinstance(obj, ModuleType) else _home(obj)
         _check(module if isinstance(obj, ModuleType) else f"{module}.{name}")
-        version = _version(module)
-        if version and _is_named(obj, module, name):
-            self.save((module, name, version, _members(obj)))
+        homes = (module, getattr(obj, "__module__", module))  # two if it is decorated
+        versions = tuple(map(_version, homes))
+        if all(versions) and any(_is_named(obj, home, name) for home in homes):
+            self.save((homes, name, versions, _members(obj)))
             self.memoize(obj)
         elif isinstance(obj, (type, FunctionType, ModuleType)):
             if id(obj) not in self.numbers:
@@ -177,6 +193,12 @@ class _Hasher(NumpyHasher):
             self.save((type(obj).__name__, self.numbers[id(obj)]))
         else:
             raise pickle.PicklingError(f"{obj!r} is known by its name alone")
+
+
+def _without_counts(data):
+    """Return the parts of an array of pyarrow without the number of nulls, which pyarrow counts when it is asked for it."""
+    kind, length, _, offset, buffers, children, *others = data
+    return (kind, length, offset, buffers, list(map(_without_counts, children)), *others)
 
 
 def as_bytes(tensor):
@@ -199,7 +221,9 @@ def net_state(net):
     others = {"history_", "virtual_params_", "accelerator", "_wrapped_with_accelerator", *net.get_params(deep=False)}
     kept = {name: value for name, value in vars(net).items() if not isinstance(value, torch.optim.Optimizer)}
     return sorted(
-        (name, value) for name, value in kept.items() if name not in others and not name.startswith("callbacks")
+        (name, getattr(value, "_orig_mod", value))  # not what torch.compile knows of it
+        for name, value in kept.items()
+        if name not in others and not name.startswith("callbacks")
     )
 
 
@@ -242,9 +266,31 @@ def _members(obj):
     """Return what may be replaced in an installed class and its bases: methods and plain values."""
     if not isinstance(obj, type):
         return ()
-    members = [(name, value) for base in obj.__mro__ for name, value in vars(base).items() if name not in _MADE]
+    members = [member for base in obj.__mro__ for member in _own_members(base)]
     members = [(name, getattr(value, "__func__", getattr(value, "fget", value))) for name, value in members]
     return tuple((name, _in_short(value)) for name, value in members if type(value) in (FunctionType, *_PLAIN))
+
+
+def _own_members(cls):
+    """Return the members of a class by name, because some classes get theirs from a set, in an order that varies."""
+    members = []
+    for name, value in sorted(vars(cls).items()):
+        original = _original(value)
+        is_copy = original is not value and original is _original(getattr(super(cls, cls), name, None))
+        if name not in _MADE and getattr(value, "__qualname__", None) != _ADDED and not is_copy:
+            members.append((name, original))
+    return members
+
+
+def _original(value):
+    """Return a method as it was before torch wrapped it, when an optimizer or torch.compile was first used."""
+    if hasattr(value, "hooked"):
+        return _original(value.__wrapped__)
+    if hasattr(value, "_torchdynamo_disable"):
+        return _original(value._torchdynamo_orig_callable)
+    if type(value) is FunctionType and value.__closure__ and _home(value) == "torch._dynamo.mutation_guard":
+        return value.__closure__[0].cell_contents
+    return value
 
 
 def _in_short(value):
@@ -260,8 +306,7 @@ def _contents(code):
         # What finds code or settings is refused where functions use it, because many modules import sys.
         return (code.__name__, sorted((name, value) for name, value in members.items() if not _is_finder(value)))
     if isinstance(code, type):
-        members = {name: value for name, value in vars(code).items() if name not in _MADE}
-        return (code.__module__, type(code), code.__bases__, [(name, members[name]) for name in sorted(members)])
+        return (code.__module__, type(code), code.__bases__, _own_members(code))
     values = [code.__defaults__, code.__kwdefaults__, vars(code), getattr(code, "__annotations__", None)]
     closure = [_enclosed(cell) for cell in code.__closure__ or ()]
     used = [] if _version(_home(code)) else _used(code.__code__, code.__globals__)
@@ -303,8 +348,7 @@ def _follow(name, namespace, instructions):
         if one.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(values[-1], ModuleType):
             break
         values.append(getattr(values[-1], one.argval, None))
-    codes = (ModuleType, FunctionType, BuiltinFunctionType, type)
-    return values[:1] + [value for value in values[1:] if isinstance(value, codes)]
+    return [value for value in values if not isinstance(value, np.ufunc)]  # most are known by their name alone
 
 
 @cache

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import threading
 import warnings
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, reduce
@@ -79,7 +80,8 @@ def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=No
     n_jobs = n_jobs if len(missing) > 1 else None
     # Progress bars of parallel runs would overwrite each other.
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
-    jobs = [delayed(_run)(store, key, os.getpid(), net, X, y, record, seeds[number], epochs_bar) for number in missing]
+    place = _place()
+    jobs = [delayed(_run)(store, key, place, net, X, y, record, seeds[number], epochs_bar) for number in missing]
     trained = _parallel(n_jobs, progress)(jobs)
     bar = tqdm(trained, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(seeds) == 1)
     for number, run in zip(missing, bar, strict=True):
@@ -88,7 +90,7 @@ def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=No
             store.put(f"{key}-{seeds[number]}", run.entry)
     refused = [number for number, run in enumerate(runs) if run is None]
     for number in refused:
-        runs[number] = _run(store, key, os.getpid(), net, X, y, record, seeds[number], progress)
+        runs[number] = _run(store, key, _place(), net, X, y, record, seeds[number], progress)
     _warn_of_other_nets(len(refused), len(seeds), key)
     last = runs[-1].net
     if last is None:
@@ -155,10 +157,18 @@ def _find(store, key, seed):
     return None
 
 
-def _run(store, key, process, net, X, y, record, seed, epochs_bar):
-    """Return a run, or None if this is another process and may not train the same net."""
+def _place():
+    """Return the process, the thread, and a digest of torch's settings, some of which hold for one thread alone."""
+    return os.getpid(), threading.get_ident(), digest(())
+
+
+def _run(store, key, place, net, X, y, record, seed, epochs_bar):
+    """Return a run, or None if this is another process or thread and may not train the same net."""
+    process, thread, settings = place
     is_here = os.getpid() == process
     if not is_here and (key is None or _key(net, X, y, record) != key):
+        return None
+    if is_here and threading.get_ident() != thread and digest(()) != settings:
         return None
     stores = store is not None and key is not None
     with store.locked(f"{key}-{seed}") if stores else nullcontext():

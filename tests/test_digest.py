@@ -4,14 +4,17 @@ import builtins
 import functools
 import pickle
 import sys
+import time
 from collections import OrderedDict
 from contextlib import contextmanager
 from types import MethodType
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
-from conftest import MLP, make_net
+from conftest import MLP, in_new_process, make_net
 
 from skprune._digest import digest
 
@@ -142,6 +145,16 @@ CHANGES = {
         "TEACHER = net_of(Own)\nTEACHER.shift_ = 1",
         "TEACHER = net_of(Own)\nTEACHER.shift_ = 2",
     ),
+    "default of a dataclass": (
+        "\ndef activate(self, X):\n    return X * Config().slope\n",
+        "@dataclass\nclass Config:\n    slope: float = 0.1",
+        "@dataclass\nclass Config:\n    slope: float = 0.2",
+    ),
+    "setting of an installed module": (
+        "\ndef activate(self, X):\n    return X * skorch.utils.scale\n",
+        "skorch.utils.scale = 0.1",
+        "skorch.utils.scale = 0.2",
+    ),
     "default dtype": (PLAIN, "torch.set_default_dtype(torch.float32)", "torch.set_default_dtype(torch.float64)"),
     "deterministic algorithms": (
         PLAIN,
@@ -170,6 +183,25 @@ SAME = {
     "use of a class": (PLAIN, "", "copy.copy(Own())"),
     "global that is not used": (PLAIN, "OTHER = 1", "OTHER = 2"),
     "method called eval": (PLAIN, *["Own.scale = lambda self, X: self.eval()"] * 2),
+    "state of the global generators": (
+        "\nimport random\nfrom numpy.random import normal\ndef activate(self, X):\n    return X * random.random() * normal()\n",
+        "",
+        "random.random(), normal()",
+    ),
+    "methods that are made from a set": (
+        "\nimport scipy.sparse\ndef activate(self, X):\n    return scipy.sparse.csr_array and X\n",
+        *["Own.T = TypeVar('T')"] * 2,
+    ),
+    "use of an optimizer": (
+        "\ndef activate(self, X):\n    return torch.optim.AdamW and Optimizer and X\n",
+        "class Optimizer(torch.optim.AdamW): pass",
+        "for used in (torch.optim.AdamW, Optimizer): used(Own().parameters())",
+    ),
+    "use of a function that is decorated": (
+        "\ndef activate(self, X):\n    return torch.utils.checkpoint.checkpoint(torch.relu, X, use_reentrant=False)\n",
+        "",
+        "Own()(torch.ones(1, 6))",
+    ),
     "lock": (PLAIN, "Own.lock = threading.Lock()", "Own.lock = threading.Lock()"),
 }
 # What can't be told to be the same.
@@ -230,6 +262,8 @@ UNKNOWN = {
 }
 SETUP = """
 import copy, functools, threading
+from dataclasses import dataclass
+from typing import TypeVar
 from types import MethodType
 import skorch, torch, skprune
 from skorch import NeuralNetClassifier
@@ -396,6 +430,46 @@ def test_layouts_of_arrays_that_copies_do_not_keep():
     for part in (X[:, ::2], X[::-1], X[:, :2], X[:, 0][:, None], X[0][None], X.T, X.T[::2], np.array(1.0)):
         assert digest(part) == digest(pickle.loads(pickle.dumps(part))) is not None
     assert len({digest(part) for part in (X, X.T, X.copy("F"), X[::-1], X[:, ::-1])}) == 5
+
+
+def test_what_is_counted_or_kept_when_it_is_used():
+    table = pa.table({"a": [[1, 2], [3]], "b": ["x", "y"]}).cast(
+        pa.schema({"a": pa.list_(pa.int32()), "b": pa.string()})
+    )
+    frame = pd.DataFrame({"a": [1, 2]}, dtype="Int64")
+    for data in (table, frame):
+        before = digest(data)
+        assert digest(pickle.loads(pickle.dumps(data))) == before is not None
+        _ = frame.to_numpy(), [column.null_count for column in table.columns]
+        assert digest(data) == before
+
+
+def digests_around_first_uses():
+    from transformers import BertConfig, BertForSequenceClassification
+
+    def look():
+        return [
+            digest(one) for one in (BertForSequenceClassification, torch.nn.Linear, torch.optim.SGD, torch.optim.AdamW)
+        ]
+
+    before = look()
+    small = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
+    BertForSequenceClassification(BertConfig(vocab_size=4, **small))
+    torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1))
+    return before, look()
+
+
+def test_what_libraries_add_to_classes_at_first_use():
+    before, after = in_new_process(digests_around_first_uses)
+    assert before == after
+    assert None not in before
+
+
+def test_large_sets():
+    words = {str(number) for number in range(5000)}
+    start = time.perf_counter()
+    assert digest(words) not in (None, digest(words - {"7"}))
+    assert time.perf_counter() - start < 1  # hashing each word by itself takes five
 
 
 def test_what_has_no_digest():

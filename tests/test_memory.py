@@ -166,6 +166,7 @@ class Weighted(torch.nn.CrossEntropyLoss):
         return super().forward(y_pred * self.scale, y_true)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch.compile
 @pytest.mark.parametrize(
     ("params", "is_recalled"),
     [
@@ -173,10 +174,11 @@ class Weighted(torch.nn.CrossEntropyLoss):
         ({"module": MLP()}, True),
         ({"module__n_features": 5, "callbacks": [ReadFeatures]}, True),
         ({"callbacks": [Freeze]}, True),
+        ({"compile": True, "compile__backend": "eager"}, True),
         ({"criterion": Weighted}, True),
         ({"module": Remembers}, False),
     ],
-    ids=["class", "instance", "features", "frozen", "criterion", "state that is no weight"],
+    ids=["class", "instance", "features", "frozen", "compiled", "criterion", "state that is no weight"],
 )
 def test_a_recalled_net_is_the_trained_one(data, tmp_path, params, is_recalled):
     (tmp_path / "trainings").mkdir()
@@ -276,6 +278,15 @@ def test_workers_that_may_train_another_net(data, tmp_path, change, net, cause):
             np.testing.assert_array_equal(alone.margins_, clone(together).fit(*data).margins_)
     np.testing.assert_array_equal(alone.margins_, together.margins_)
     assert alone.estimator_.history[:, "train_loss"] == together.estimator_.history[:, "train_loss"]
+
+
+def test_threads_that_have_other_settings(data):
+    selector = ForgettingSelector(make_net(), n_runs=2, random_state=0)
+    with torch.autocast("cpu"), joblib.parallel_config("threading"):
+        alone = clone(selector).fit(*data)
+        with pytest.warns(PruningWarning, match="settings of torch"):
+            together = clone(selector).set_params(n_jobs=2).fit(*data)
+    np.testing.assert_array_equal(alone.margins_, together.margins_)
 
 
 generator = np.random.default_rng(0)
