@@ -28,9 +28,7 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Members that Python, copying and pickling make, and the numbers of lines.
 _MADE = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
-_MADE |= {"___needs_generation_tag_patch"}  # torch.compile
-_MADE |= {f"_can_set_{part}_implementation_cached_value" for part in ("attn", "experts")}  # transformers
-_ADDED = "PreTrainedModel.initialize_weights.<locals>.smart_apply"  # to all modules by transformers
+_MADE |= {"___needs_generation_tag_patch"}  # by torch.compile
 _OF_MODULES = {"__builtins__", "__cached__", "__doc__", "__file__", "__loader__", "__path__", "__spec__"}
 _OF_MODULES |= {"__warningregistry__"}
 # Global generators, by id. Each training seeds them, so their state does not matter.
@@ -184,7 +182,7 @@ class _Hasher(NumpyHasher):
         homes = (module, getattr(obj, "__module__", module))  # two if it is decorated
         versions = tuple(map(_version, homes))
         if all(versions) and any(_is_named(obj, home, name) for home in homes):
-            self.save((homes, name, versions, _members(obj)))
+            self.save((homes, name, versions, _replaced(obj)))
             self.memoize(obj)
         elif isinstance(obj, (type, FunctionType, ModuleType)):
             if id(obj) not in self.numbers:
@@ -262,41 +260,11 @@ def _check(name):
         raise pickle.PicklingError(f"{name} finds code or settings by a name")
 
 
-def _members(obj):
-    """Return what may be replaced in an installed class and its bases: methods and plain values."""
-    if not isinstance(obj, type):
-        return ()
-    members = [member for base in obj.__mro__ for member in _own_members(base)]
+def _replaced(obj):
+    """Return the methods of an installed class and its bases that were replaced by functions that are not installed."""
+    members = [(name, value) for base in getattr(obj, "__mro__", ()) for name, value in sorted(vars(base).items())]
     members = [(name, getattr(value, "__func__", getattr(value, "fget", value))) for name, value in members]
-    return tuple((name, _in_short(value)) for name, value in members if type(value) in (FunctionType, *_PLAIN))
-
-
-def _own_members(cls):
-    """Return the members of a class by name, because some classes get theirs from a set, in an order that varies."""
-    members = []
-    for name, value in sorted(vars(cls).items()):
-        original = _original(value)
-        is_copy = original is not value and original is _original(getattr(super(cls, cls), name, None))
-        if name not in _MADE and getattr(value, "__qualname__", None) != _ADDED and not is_copy:
-            members.append((name, original))
-    return members
-
-
-def _original(value):
-    """Return a method as it was before torch wrapped it, when an optimizer or torch.compile was first used."""
-    if hasattr(value, "hooked"):
-        return _original(value.__wrapped__)
-    if hasattr(value, "_torchdynamo_disable"):
-        return _original(value._torchdynamo_orig_callable)
-    if type(value) is FunctionType and value.__closure__ and _home(value) == "torch._dynamo.mutation_guard":
-        return value.__closure__[0].cell_contents
-    return value
-
-
-def _in_short(value):
-    """Return the name of an installed function, and any other value as it is."""
-    is_installed = type(value) is FunctionType and _version(_home(value))
-    return (_home(value), value.__qualname__) if is_installed else value
+    return tuple((name, value) for name, value in members if type(value) is FunctionType and not _version(_home(value)))
 
 
 def _contents(code):
@@ -306,7 +274,9 @@ def _contents(code):
         # What finds code or settings is refused where functions use it, because many modules import sys.
         return (code.__name__, sorted((name, value) for name, value in members.items() if not _is_finder(value)))
     if isinstance(code, type):
-        return (code.__module__, type(code), code.__bases__, _own_members(code))
+        # By name, because some classes get theirs from a set, in an order that varies.
+        own = sorted((name, value) for name, value in vars(code).items() if name not in _MADE)
+        return (code.__module__, type(code), code.__bases__, own)
     values = [code.__defaults__, code.__kwdefaults__, vars(code), getattr(code, "__annotations__", None)]
     closure = [_enclosed(cell) for cell in code.__closure__ or ()]
     used = [] if _version(_home(code)) else _used(code.__code__, code.__globals__)

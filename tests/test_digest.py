@@ -4,7 +4,6 @@ import builtins
 import functools
 import pickle
 import sys
-import time
 from collections import OrderedDict
 from contextlib import contextmanager
 from types import MethodType
@@ -193,9 +192,9 @@ SAME = {
         *["Own.T = TypeVar('T')"] * 2,
     ),
     "use of an optimizer": (
-        "\ndef activate(self, X):\n    return torch.optim.AdamW and Optimizer and X\n",
-        "class Optimizer(torch.optim.AdamW): pass",
-        "for used in (torch.optim.AdamW, Optimizer): used(Own().parameters())",
+        "\ndef activate(self, X):\n    return torch.optim.AdamW and X\n",
+        "",
+        "torch.optim.AdamW(Own().parameters())",
     ),
     "use of a function that is decorated": (
         "\ndef activate(self, X):\n    return torch.utils.checkpoint.checkpoint(torch.relu, X, use_reentrant=False)\n",
@@ -346,6 +345,10 @@ def hook():
     handle.remove()
 
 
+def identity(X):
+    return X
+
+
 @contextmanager
 def replaced(owner, name, value):
     with pytest.MonkeyPatch.context() as patch:
@@ -362,9 +365,9 @@ def replaced(owner, name, value):
         hook,
         Mode,
         functools.partial(torch.device, "meta"),
-        functools.partial(replaced, torch.nn.Linear, "forward", torch.nn.Bilinear.forward),
-        functools.partial(replaced, torch.nn.Module, "eval", torch.nn.Module.float),
-        functools.partial(replaced, torch.nn.Module, "dump_patches", 7),
+        functools.partial(replaced, torch.nn.Linear, "forward", identity),
+        functools.partial(replaced, torch.nn.Module, "eval", staticmethod(identity)),
+        functools.partial(replaced, torch.nn.Module, "eval", property(identity)),
         functools.partial(replaced, torch.nn.functional, "relu", torch.nn.functional.elu),
     ],
 )
@@ -467,9 +470,7 @@ def test_what_libraries_add_to_classes_at_first_use():
 
 def test_large_sets():
     words = {str(number) for number in range(5000)}
-    start = time.perf_counter()
-    assert digest(words) not in (None, digest(words - {"7"}))
-    assert time.perf_counter() - start < 1  # hashing each word by itself takes five
+    assert digest(words) == digest(set(sorted(words))) not in (None, digest(words - {"7"}))
 
 
 def test_what_has_no_digest():
