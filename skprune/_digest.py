@@ -2,6 +2,7 @@
 
 import builtins
 import dis
+import hashlib
 import importlib.util
 import pickle
 import random
@@ -55,7 +56,7 @@ _ATTRIBUTES = {"__builtins__", "__globals__", "__subclasses__", "environ", "envi
 def digest(obj):
     """Return a digest of an object, or None if not everything that it does can be identified.
 
-    Code of an installed distribution is identified by its name and version. Other code, from scripts, notebooks, local modules
+    Code of an installed distribution is identified by its name, version and files. Other code, from scripts, notebooks, local modules
     and functions, is identified by its content: bytecode, defaults, closures, members, bases, and all globals that it uses.
 
     Parameters
@@ -323,7 +324,7 @@ def _follow(name, namespace, instructions):
 
 @cache
 def _version(name):
-    """Return the distribution of a module and its version, or None if the module is identified by its content."""
+    """Return the name, version and content of a module's distribution, or None if the module's own content counts."""
     top = str(name).partition(".")[0]
     if top == __package__ or top in sys.builtin_module_names:
         return top
@@ -334,8 +335,9 @@ def _version(name):
         return top if file.is_relative_to(sysconfig.get_path("stdlib")) else None
     for distribution in _distributions(top):
         folder = Path(str(distribution.locate_file(""))).resolve()
-        if file.is_relative_to(folder) and f"\n{file.relative_to(folder).as_posix()}," in _record(distribution.name):
-            return f"{distribution.name} {distribution.version}"
+        files, content = _record(distribution.name)
+        if file.is_relative_to(folder) and f"\n{file.relative_to(folder).as_posix()}," in files:
+            return f"{distribution.name} {distribution.version} {content}"
     if file.suffix != ".py":
         raise pickle.PicklingError(f"the compiled module {name} is not installed")
     return None
@@ -360,4 +362,8 @@ def _distributions(top):
 
 @cache
 def _record(name):
-    return "\n" + (metadata.distribution(name).read_text("RECORD") or "").replace("\r", "")
+    """Return the RECORD of the files of a distribution and their hashes, and its own hash, the same wherever it is installed."""
+    lines = (metadata.distribution(name).read_text("RECORD") or "").splitlines()
+    lines = [line for line in lines if ",sha256=" in line and not line.startswith("..") and ".dist-info/" not in line]
+    files = "\n" + "\n".join(sorted(lines))
+    return files, hashlib.md5(files.encode(), usedforsecurity=False).hexdigest()

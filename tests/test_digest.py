@@ -2,6 +2,7 @@
 
 import builtins
 import functools
+import importlib
 import pickle
 import sys
 from collections import OrderedDict
@@ -15,6 +16,7 @@ import pytest
 import torch
 from conftest import MLP, in_new_process, make_net
 
+import skprune._digest
 from skprune._digest import digest
 
 # A net whose forward calls activate(self, X).
@@ -494,11 +496,35 @@ def test_two_classes_that_use_each_other():
     assert digest([first, second]) == digest([first, second]) is not None
 
 
-def test_code_that_is_installed_counts_by_its_version(monkeypatch):
-    import skprune._digest
+RECORD = "pruned_nets/__init__.py,sha256={},9\n../../bin/pruned,sha256=c,9\npruned_nets-1.dist-info/RECORD,,\n"
 
-    before = digest(torch.nn.Linear)
-    skprune._digest._version.cache_clear()
-    monkeypatch.setattr(skprune._digest.metadata.PathDistribution, "version", "0", raising=False)
-    assert digest(torch.nn.Linear) != before
-    skprune._digest._version.cache_clear()
+
+@pytest.mark.parametrize(
+    ("version", "record", "is_same"),
+    [
+        ("1", RECORD.format("a"), True),
+        ("1", RECORD.format("a").replace("sha256=c", "sha256=d"), True),
+        ("1", RECORD.format("b"), False),
+        ("2", RECORD.format("a"), False),
+    ],
+    ids=["same", "other script", "installed again", "version"],
+)
+def test_code_that_is_installed_counts_by_its_version_and_files(tmp_path, monkeypatch, version, record, is_same):
+    def install(version, record):
+        for cached in (skprune._digest._version, skprune._digest._record):
+            cached.cache_clear()
+        (folder / "RECORD").write_text(record)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pruned_nets\nVersion: {version}\n")
+
+    (tmp_path / "pruned_nets").mkdir()
+    (tmp_path / "pruned_nets" / "__init__.py").write_text("class Net: pass\n")
+    (folder := tmp_path / "pruned_nets-1.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install("1", RECORD.format("a"))
+    monkeypatch.delitem(sys.modules, "pruned_nets", raising=False)
+    net = importlib.import_module("pruned_nets").Net
+    before = digest(net)
+    monkeypatch.setattr(net, "layers", 3, raising=False)
+    assert digest(net) == before  # not by its content
+    install(version, record)
+    assert (digest(net) == before) is is_same
