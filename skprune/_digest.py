@@ -56,8 +56,9 @@ _ATTRIBUTES = {"__builtins__", "__globals__", "__subclasses__", "environ", "envi
 def digest(obj):
     """Return a digest of an object, or None if not everything that it does can be identified.
 
-    Code of an installed distribution is identified by its name, version and files. Other code, from scripts, notebooks, local modules
-    and functions, is identified by its content: bytecode, defaults, closures, members, bases, and all globals that it uses.
+    Code of an installed distribution is identified by its name, version and files. Other code, from scripts, notebooks, local
+    modules and functions, is identified by its content: bytecode, defaults, closures, members, bases, and all globals that it
+    uses.
 
     Parameters
     ----------
@@ -356,8 +357,11 @@ def _distributions(top):
     """Yield the distributions that may contain a module, that of the same name first, because a search of all is slow."""
     with suppress(metadata.PackageNotFoundError):
         yield metadata.distribution(top)
-    for name in metadata.packages_distributions().get(top, ()):
+    for name in _packages().get(top, ()):
         yield metadata.distribution(name)
+
+
+_packages = cache(metadata.packages_distributions)
 
 
 @cache
