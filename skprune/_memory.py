@@ -128,7 +128,6 @@ class Recent:
 
     def put(self, key, entry):
         with self.lock:
-            self.entries.pop(key, None)
             if len(entry) <= self.max_bytes:
                 self.entries[key] = entry
             while sum(map(len, self.entries.values())) > self.max_bytes:

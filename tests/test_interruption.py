@@ -181,6 +181,7 @@ def fill_the_disk(memory):
 def test_a_full_disk(tmp_path):
     margins, warned = in_new_process(fill_the_disk, tmp_path)
     assert any("Unable to store a finished run" in message for message in warned)
+    assert not list(tmp_path.rglob("*.part"))
     assert margins == fit_with_memory(None).margins_.tolist()
     assert margins == fit_with_memory(tmp_path).margins_.tolist()
     assert len(list(tmp_path.rglob("*.run"))) == 1

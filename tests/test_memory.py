@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from contextlib import contextmanager, nullcontext
 
@@ -22,7 +23,7 @@ from test_scoring import CountTrainings, n_trainings
 from torch.utils.data import default_collate
 
 from skprune import ForgettingSelector, Pipeline, PruningWarning
-from skprune._memory import Folder, Recent, find_store, recent
+from skprune._memory import Folder, Recent, find_store, recall, recent
 
 # Cells of a notebook, and, one below the other, a script.
 START = """
@@ -426,6 +427,39 @@ def test_memory_that_is_no_folder(data):
 
     with pytest.raises(ValueError, match=r"memory must be a folder or a joblib\.Memory"):
         ForgettingSelector(memory=Elsewhere(), random_state=0).fit(*data)
+
+
+class Wrapped:
+    """What scikit-learn asks of a memory, and no more."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def cache(self, function, **params):
+        return joblib.Memory(self.folder, verbose=0).cache(function, **params)
+
+
+@pytest.mark.parametrize("make_memory", [lambda folder: joblib.Memory(folder, verbose=0), Wrapped])
+def test_results_of_any_function_are_recalled(tmp_path, make_memory):
+    def double(value):
+        calls.append(value)
+        return 2 * value
+
+    calls, unknown = [], (number for number in ())
+    for value, inputs in ((1, "one"), (1, "one"), (2, "two"), (3, unknown), (3, unknown)):
+        assert recall(make_memory(tmp_path), inputs, double, value) == 2 * value
+    assert calls == [1, 2, 3, 3]  # a generator has no digest
+
+
+def test_results_are_made_by_one_thread(tmp_path):
+    def slow():
+        calls.append(1)
+        time.sleep(0.3)
+
+    calls = []
+    memory = joblib.Memory(tmp_path, verbose=0)
+    joblib.Parallel(3, "threading")(joblib.delayed(recall)(memory, "key", slow) for _ in range(3))
+    assert len(calls) == 1
 
 
 def test_clearing_a_memory_clears_its_runs(data, tmp_path):
