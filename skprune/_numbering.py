@@ -45,7 +45,7 @@ class DrawnRows:
         self.takes_tensors = type(dataset).__getitem__ is not skorch.dataset.Dataset.__getitem__
         own_y = getattr(whole_dataset(dataset, passed), "y", None)
         self.y = y if own_y is None else own_y
-        self.batches_as_drawn = True
+        self.batches_as_drawn = False
         self.by = "iterator"
         self.drawn: deque = deque()
         self.n_compared = 0
@@ -92,7 +92,7 @@ class DrawnRows:
                 f"The net's {self.by} may change the order of rows. Only the targets can show this, but the targets of the "
                 "dataset are unknown. Pass them to fit together with the dataset, net.fit(dataset, y)."
             )
-        self.y = self.y.cpu() if isinstance(self.y, torch.Tensor) else torch.from_numpy(np.asarray(self.y))
+        self.y = self.y.cpu() if isinstance(self.y, torch.Tensor) else torch.tensor(np.asarray(self.y))
         expected = self.y[rows]
         if expected.shape != y_true.shape or not (expected == y_true).all():
             raise ValueError(
@@ -132,7 +132,7 @@ def follow(make_iterator, dataset, rows=None):
     if not isinstance(loader, DataLoader):
         if rows is None:
             return iterator
-        rows.batches_as_drawn, rows.by = False, f"iterator {type(iterator).__name__}"
+        rows.by = f"iterator {type(iterator).__name__}"
         return make_iterator(_Watched(dataset, rows))
     is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
     # A DataLoader does not allow to set these attributes, because it has made other attributes from them.

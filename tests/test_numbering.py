@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import skorch.dataset
 import torch
@@ -52,6 +53,13 @@ class OnDevice(Changed):
 class InHalves(Changed):
     def change(self, X, y):
         yield from ((X[part], y[part]) for part in (slice(0, 3), slice(3, None)) if len(y[part]))
+
+
+class ReadsSamples(DataLoader):
+    """Takes rows from its batch_sampler, and samples from its dataset."""
+
+    def __iter__(self):
+        yield from (default_collate([self.dataset[row] for row in rows]) for rows in self.batch_sampler)
 
 
 class FlippedRows(Changed):
@@ -176,6 +184,7 @@ WORK = {
     "features flipped": {"iterator_train": FlippedFeatures, "iterator_valid": FlippedFeatures, "module": BackToFront},
     "moved to a device": {"iterator_train": OnDevice},
     "batches in halves": {"iterator_train": InHalves, "iterator_train__shuffle": True},
+    "samples one by one": {"iterator_train": ReadsSamples, "iterator_train__shuffle": True},
     "net with its own iterator": {},
     "iterator around a DataLoader": {"iterator_train": Prefetching},
     "batch_size=1 and a collate_fn": {"iterator_train__collate_fn": Counting(), "batch_size": 1},
@@ -344,8 +353,9 @@ def test_targets_that_are_nowhere(scripted):
     net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__collate_fn=Counting())
     with pytest.raises(ValueError, match=r"targets of the dataset are unknown.*net.fit\(dataset, y\)"):
         net.fit(Pairs(X, y), None)
-    net.fit(Pairs(X, y), y)
-    np.testing.assert_array_equal(recorder.scores_.events, events)
+    for labels in (y, pd.Series(y, range(50, 100))):
+        net.fit(Pairs(X, y), labels)
+        np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
 def test_a_dataset_that_makes_batches(scripted):
@@ -484,6 +494,9 @@ class Predict(Callback):
     def __init__(self, X):
         self.X = X
 
+    def on_train_begin(self, net, **kwargs):
+        self.check(net)
+
     def on_batch_end(self, net, training=None, **kwargs):
         if training:
             self.check(net)
@@ -550,16 +563,16 @@ def test_accuracy_by_a_callback_is_that_of_the_net(data):
     assert selector.estimator_.history[-1, "accuracy"] == right.mean()
 
 
-def drawn_rows(labels):
-    return DrawnRows(TensorDataset(torch.zeros(len(labels)), torch.tensor(labels)), np.array(labels))
+def drawn_rows(labels, dtype=None):
+    return DrawnRows(TensorDataset(torch.zeros(len(labels)), torch.tensor(labels)), np.array(labels, dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
 @pytest.mark.parametrize(
     ("labels", "is_known"), [([1], True), ([0, 1], False), ([1, 0], False), ([1, 1], False), ([0, 1, 0], True)]
 )
-def test_order_is_known_only_if_targets_rise_and_fall(labels, is_known):
-    rows = drawn_rows(labels)
-    rows.batches_as_drawn = False
+def test_order_is_known_only_if_targets_rise_and_fall(labels, is_known, dtype):
+    rows = drawn_rows(labels, dtype)
     rows.draw(list(range(len(labels))))
     assert rows.take(torch.tensor(labels)).tolist() == list(range(len(labels)))
     with nullcontext() if is_known else pytest.raises(ValueError, match="can't be detected"):
