@@ -1,3 +1,5 @@
+import gc
+import weakref
 from functools import partial
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 import torch
 from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
+from skorch.callbacks import Callback
 from skorch.dataset import Dataset, ValidSplit
 from torch.utils.data import (
     BatchSampler,
@@ -12,11 +15,12 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     WeightedRandomSampler,
     default_collate,
 )
 
-from skprune import ForgettingRecorder
+from skprune import ForgettingRecorder, _recorder
 
 
 class Backwards(DataLoader):
@@ -168,14 +172,72 @@ def test_epoch_mode_is_in_evaluation_mode(data):
     np.testing.assert_array_equal(~recorder.scores_.never_learned, net.predict(X) == y)
 
 
+class CountRecorded(Callback):
+    """Write down how many presentations the scores have after each batch of the last epoch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.n_recorded_ = []
+
+    def on_batch_end(self, net, training=None, **kwargs):
+        recorder = next(callback for _, callback in net.callbacks_ if isinstance(callback, ForgettingRecorder))
+        self.n_recorded_.append(recorder.scores_.presentations.sum())
+
+
+@pytest.mark.parametrize(
+    ("n_numbers", "n_recorded"), [(72, [0, 0, 0, 24, 24, 24, 48]), (1, [0, 8, 16, 24, 32, 40, 48])]
+)
+def test_predictions_are_collected_before_they_are_counted(scripted, monkeypatch, n_numbers, n_recorded):
+    """Of three classes, 72 numbers are three batches of 8 rows."""
+    X, y, net, events, _ = scripted
+    monkeypatch.setattr(_recorder, "_BUFFERED_NUMBERS", n_numbers)
+    recorder, counted = ForgettingRecorder(), CountRecorded()
+    net.set_params(callbacks=[Clock(), recorder, counted], train_split=None).fit(X, y)
+    np.testing.assert_array_equal(np.array(counted.n_recorded_) - 5 * 50, n_recorded)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+class SizesOfEvaluation(Scripted):
+    def forward(self, X):
+        self.sizes = [] if self.training else [*self.sizes, len(X)]
+        return super().forward(X)
+
+
+@pytest.mark.parametrize(
+    ("params", "sizes"),
+    [
+        ({"batch_size": 2}, [16, 16, 16, 2]),
+        ({"batch_size": 2, "iterator_valid__drop_last": True}, [16, 16, 16, 2]),
+        ({"batch_size": 8}, [50]),
+        ({"batch_size": -1}, [50]),
+        ({"iterator_valid__batch_size": 20}, [20, 20, 10]),
+        ({"iterator_valid__batch_size": -1}, [50]),
+    ],
+)
+def test_batches_of_an_evaluation(scripted, params, sizes):
+    X, y, net, _, _ = scripted
+    net.set_params(module=SizesOfEvaluation, callbacks=[Clock(), ForgettingRecorder("epoch")], train_split=None)
+    net.set_params(**params).fit(X, y)
+    assert net.module_.sizes == sizes
+
+
+class HalfPrecision(MLP):
+    def forward(self, X):
+        return super().forward(X).bfloat16()
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_margins_of_half_precision(data, record):
+    X, y = data[0].astype(np.float32), data[1]
+    recorder = ForgettingRecorder(record)
+    net = make_net(HalfPrecision, train_split=None, lr=0.0, callbacks=[recorder]).fit(X, y)
+    p = net.forward(X).float().softmax(1).numpy()
+    margins = p[np.arange(120), y] - np.where(np.eye(3, dtype=bool)[y], -1, p).max(1)
+    np.testing.assert_allclose(recorder.scores_.margins, margins, atol=1e-6)
+
+
 class Softmax(MLP):
     def forward(self, X):
         return super().forward(X).softmax(1)
-
-
-class Doubled(torch.nn.Module):
-    def forward(self, X):
-        return 2 * X
 
 
 class Tuple(MLP):
@@ -224,9 +286,43 @@ def test_a_loss_that_is_not_finite(data, params):
         net.fit(data[0].astype(np.float32), data[1])
 
 
-def test_predictions_that_are_no_probabilities(data):
-    net = make_net(train_split=None, callbacks=[ForgettingRecorder()], predict_nonlinearity=Doubled())
+NO_PROBABILITIES = {
+    "logits": lambda logits: logits,
+    "too large in one row": lambda logits: logits.softmax(1) + (torch.arange(len(logits)) == 5).unsqueeze(1),
+    "too small in one row": lambda logits: logits.softmax(1) * (torch.arange(len(logits)) != 5).unsqueeze(1),
+    "negative in one row": lambda logits: (
+        (torch.arange(len(logits)) == 5).unsqueeze(1) * torch.tensor([1, -1, 0]) + 1 / 3
+    ),
+    "nan": lambda logits: logits * torch.nan,
+}
+
+
+@pytest.mark.parametrize("nonlinearity", NO_PROBABILITIES)
+def test_predictions_that_are_no_probabilities(data, nonlinearity):
+    net = make_net(
+        train_split=None, callbacks=[ForgettingRecorder()], predict_nonlinearity=NO_PROBABILITIES[nonlinearity]
+    )
     with pytest.raises(ValueError, match=r"not class probabilities.*predict_nonlinearity"):
+        net.fit(data[0].astype(np.float32), data[1])
+
+
+class Outputs(torch.nn.Module):
+    """As many outputs in any shape as there are features in X."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.shape = shape
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, X):
+        return (self.scale * X[:, : np.prod(self.shape, dtype=int)]).reshape(-1, *self.shape)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+def test_predictions_of_another_shape(data, shape):
+    net = make_net(Outputs(*shape), train_split=None, callbacks=[ForgettingRecorder()], batch_size=120)
+    net.set_params(criterion=lambda: lambda y_pred, y_true: y_pred.mean())
+    with pytest.raises(ValueError, match=r"predictions have shape \(120.* for 120 rows.*at least two classes.*Outputs"):
         net.fit(data[0].astype(np.float32), data[1])
 
 
@@ -249,6 +345,30 @@ def test_the_net_is_left_as_it_was(scripted):
     net.fit(X, y)
     assert net.iterator_train is DataLoader
     assert clone(recorder).get_params() == {"record": "batch"}
+
+
+def test_the_recorder_keeps_no_data(scripted):
+    X, y, net, _, _ = scripted
+    recorder, labels = ForgettingRecorder(), y.copy()
+    dataset = Subset(Dataset(X, y), range(50))
+    net.set_params(callbacks=[Clock(), recorder], train_split=None).fit(dataset, labels)
+    kept = [weakref.ref(dataset), weakref.ref(labels)]
+    del dataset, labels
+    gc.collect()
+    assert all(reference() is None for reference in kept)
+
+
+def test_an_interruption_before_the_first_epoch(scripted):
+    def interrupt(dataset, y=None):
+        raise KeyboardInterrupt
+
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(callbacks=[Clock(), recorder], train_split=interrupt)
+    net.fit(X, y)  # skorch ends at Ctrl-C without an error
+    assert "get_iterator" not in vars(net)
+    net.set_params(train_split=None).fit(X, y)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
 def test_after_a_training_that_failed(scripted):
