@@ -396,6 +396,17 @@ def test_the_last_runs_are_kept_and_no_more():
     assert runs.get("b") is None
 
 
+@pytest.mark.parametrize("use", [lambda runs: runs.get("key"), lambda runs: runs.put("key", b"entry")])
+def test_the_last_runs_are_used_by_one_thread_at_a_time(use):
+    runs = Recent()
+    thread = threading.Thread(target=use, args=[runs])
+    with runs.locked("another key"):
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join()
+
+
 def fork_while_a_thread_trains():
     """Return the status of a forked process, which is 0 if it could take the lock that the thread holds."""
     locked, done = threading.Event(), threading.Event()
@@ -460,6 +471,15 @@ def test_results_are_made_by_one_thread(tmp_path):
     memory = joblib.Memory(tmp_path, verbose=0)
     joblib.Parallel(3, "threading")(joblib.delayed(recall)(memory, "key", slow) for _ in range(3))
     assert len(calls) == 1
+
+
+def test_a_folder_that_is_cleared_during_a_training(tmp_path):
+    store = Folder(tmp_path)  # which does not exist any more
+    with pytest.warns(
+        PruningWarning, match=r"Unable to store a finished run in .*skprune-runs, so .* again: .*No such"
+    ):
+        store.put("key", b"entry")
+    assert store.get("key") is None
 
 
 def test_clearing_a_memory_clears_its_runs(data, tmp_path):
