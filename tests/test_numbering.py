@@ -546,6 +546,7 @@ CALLBACKS = {
 def test_callbacks_that_use_the_net(scripted, tmp_path, name, record):
     X, y, net, events, _ = scripted
     net.set_params(callbacks=[Clock(), CALLBACKS[name](X, tmp_path)], max_epochs=5 if "beginning" in name else 6)
+    net.set_params(iterator_train__shuffle=True)
     selector = ForgettingSelector(net, record=record).fit(X, y)
     np.testing.assert_array_equal(selector._scores.events, events)
     assert selector.n_epochs_ == 6

@@ -251,6 +251,7 @@ class TupleCriterion(torch.nn.CrossEntropyLoss):
         return super().forward(y_pred[0], y_true)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch.compile
 @pytest.mark.parametrize("record", ["batch", "epoch"])
 @pytest.mark.parametrize(
     "params",
@@ -261,6 +262,7 @@ class TupleCriterion(torch.nn.CrossEntropyLoss):
         {"criterion": torch.nn.CrossEntropyLoss()},
         {"criterion": partial(torch.nn.CrossEntropyLoss, label_smoothing=0.0)},
         {"module": Softmax, "criterion": torch.nn.NLLLoss, "predict_nonlinearity": None},
+        {"compile": True, "compile__backend": "eager"},
     ],
 )
 def test_margins_agree_whatever_the_module_returns(data, record, params):
@@ -336,6 +338,8 @@ def test_partial_fit_goes_on_and_fit_begins_anew(scripted):
     net.fit(X, y)
     assert recorder.n_epochs_ == 3
     np.testing.assert_array_equal(recorder.scores_.presentations, 3)
+    assert recorder.initialize() is recorder
+    assert not hasattr(recorder, "scores_")
 
 
 def test_the_net_is_left_as_it_was(scripted):
