@@ -371,8 +371,9 @@ def test_a_dataset_that_makes_batches(scripted):
         ValueError, match=r"default_collate or dataset AscendingPairs may change the order.*are unknown"
     ):
         net.fit(AscendingPairs(X, y), None)
-    with pytest.raises(ValueError, match="default_collate or dataset AscendingPairs changes"):
-        net.fit(AscendingPairs(X, y), y)
+    for dataset in (AscendingPairs(X, y), Subset(AscendingPairs(X, y), range(50))):
+        with pytest.raises(ValueError, match="default_collate or dataset AscendingPairs changes"):
+            net.fit(dataset, y)
     # The selector takes single samples.
     np.testing.assert_array_equal(ForgettingSelector(net).fit(AscendingPairs(X, y), y)._scores.events, events)
     recorder = ForgettingRecorder()
