@@ -165,6 +165,16 @@ class Pairs(Dataset):
         return self.pairs[row]
 
 
+class InBatches(Pairs):
+    """Gives whole batches alone."""
+
+    def __getitem__(self, row):
+        raise NotImplementedError
+
+    def take_batch(self, rows):
+        return default_collate([self.pairs[row] for row in rows])
+
+
 class Ascending(Dataset):
     """Reads the rows of a batch in ascending order, as files may need it."""
 
@@ -380,6 +390,16 @@ def test_a_dataset_that_makes_batches(scripted):
     net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__shuffle=False)
     net.fit(AscendingPairs(X, y), y)
     np.testing.assert_array_equal(recorder.scores_.events, events)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("rows", [None, range(49, 9, -1)])
+def test_whole_batches_are_taken_from_a_dataset_that_has_them(scripted, record, rows):
+    X, y, net, events, _ = scripted
+    recorder, dataset = ForgettingRecorder(record), InBatches(X, y)
+    net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
+    net.fit(dataset if rows is None else Subset(dataset, rows), None)
+    np.testing.assert_array_equal(recorder.scores_.events, events if rows is None else events[rows])
 
 
 class Shuffles(Callback):
