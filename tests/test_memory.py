@@ -394,6 +394,8 @@ def test_the_last_runs_are_kept_and_no_more():
     runs.put("c", b"123456")
     assert list(runs.entries) == ["a", "c"]
     assert runs.get("b") is None
+    runs.put("e", b"1234567890")
+    assert list(runs.entries) == ["e"]
 
 
 @pytest.mark.parametrize("use", [lambda runs: runs.get("key"), lambda runs: runs.put("key", b"entry")])
