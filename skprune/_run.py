@@ -55,9 +55,8 @@ def read_run(entry):
 
 def load_run(run, net):
     """Give an initialized net the weights and the history of a run."""
-    if hasattr(net, "accelerator"):  # at the end of a training, skorch removes the wrappers of accelerate
-        for part, module in net_modules(net).items():
-            setattr(net, part, net.accelerator.unwrap_model(module))
+    if getattr(net, "unwrap_after_train", False):  # at the end of a training, skorch removes the wrappers of accelerate
+        net._unwrap_accelerator()
     states: dict = {part: {} for part in net_modules(net)}
     trains = {}
     for number, (part, name, dtype, shape, requires_grad) in enumerate(run["weights"]):

@@ -194,7 +194,8 @@ def _checked(entry, trained, net, X, y, record, seed):
 
 
 def _whole(net):
-    return net_params(net) | {"callbacks": None}, net_state(net)
+    params = {name: value for name, value in net_params(net).items() if not name.startswith("callbacks")}
+    return params, net_state(net)
 
 
 def _rebuild(entry, net, X, y, record, seed):

@@ -715,7 +715,7 @@ def test_tables_that_cannot_be_fitted():
 
 
 @pytest.mark.parametrize("record", ["batch", "epoch"])
-def test_accelerate_in_one_process(record):
+def test_accelerate_in_one_process(tmp_path, record):
     reviews = make_reviews()
     net = AcceleratedNet(
         Encoder,
@@ -730,9 +730,14 @@ def test_accelerate_in_one_process(record):
     )
     expected = ForgettingSelector(make_encoder(iterator_train__shuffle=False), record=record, random_state=0)
     expected.fit(padded(reviews), reviews["label"])
-    selector = ForgettingSelector(net, record=record, random_state=0).fit(padded(reviews), reviews["label"])
-    np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
-    np.testing.assert_allclose(selector.margins_, expected.margins_, atol=1e-5)
+    selector = ForgettingSelector(net, record=record, memory=tmp_path, random_state=0)
+    for _ in range(2):
+        selector.fit(padded(reviews), reviews["label"])
+        np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
+        np.testing.assert_allclose(selector.margins_, expected.margins_, atol=1e-5)
+        assert len(list(tmp_path.rglob("*.run"))) == 1  # the second fit recalls it
+        chances = expected.estimator_.predict_proba(padded(reviews))
+        np.testing.assert_allclose(selector.estimator_.predict_proba(padded(reviews)), chances, atol=1e-5)
 
 
 def test_two_processes(tmp_path):

@@ -1,7 +1,6 @@
 """Run by test_huggingface.py in each of two processes: record with the Trainer and with skorch's AccelerateMixin."""
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +30,15 @@ torch.serialization.register_package(
     100, lambda storage: None, lambda storage, location: storage if location == "cpu:0" else None
 )
 
-# Not on the classes below, since what a class of a script holds is a part of the key of stored runs.
-predicted = Counter()
-outcomes = []
+FOLDER = Path(sys.argv[1])
+
+
+def counted():
+    """Return the file with one byte for each row that this process predicts in evaluation mode.
+
+    A variable would not do. All that the classes below use is a part of the key of stored runs, and must not change.
+    """
+    return FOLDER / f"predicted-{torch.distributed.get_rank()}"
 
 
 class AcceleratorOfCPUs(Accelerator):
@@ -64,14 +69,10 @@ class ByHandInNet(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         module = net.accelerator.unwrap_model(net.module_)
-        counted = predicted["rows"]
         module.eval()
         with torch.no_grad():
-            chance = (
-                module(**{name: torch.from_numpy(values) for name, values in self.tokens.items()}).softmax(1).numpy()
-            )
-        predicted["rows"] = counted
-        outcomes.append(chance.argmax(1) == self.labels)
+            logits = Encoder.forward(module, **{name: torch.from_numpy(values) for name, values in self.tokens.items()})
+        net.history.record("right", (logits.argmax(1).numpy() == self.labels).tolist())
 
 
 class OracleOfAll(Oracle):
@@ -86,7 +87,8 @@ class OracleOfAll(Oracle):
 class CountedEncoder(Encoder):
     def forward(self, input_ids, attention_mask=None):
         if not self.training:
-            predicted["rows"] += len(input_ids)
+            with open(counted(), "a") as file:
+                file.write("." * len(input_ids))
         return super().forward(input_ids, attention_mask)
 
 
@@ -117,8 +119,7 @@ def record_batches(folder, collate, checkpoints, **arguments):
 
 def record_with_skorch(reviews, record, shuffle=True, memory=None):
     tokens, labels = padded(reviews), np.array(reviews["label"])
-    predicted.clear()
-    outcomes.clear()
+    counted().write_text("")
     net = AcceleratedNet(
         CountedEncoder,
         accelerator=AcceleratorOfCPUs(cpu=True),
@@ -132,7 +133,7 @@ def record_with_skorch(reviews, record, shuffle=True, memory=None):
         callbacks=[ByHandInNet(tokens, labels)],
     )
     selector = ForgettingSelector(net, record=record, memory=memory, random_state=0).fit(tokens, labels)
-    return selector, np.array(outcomes), predicted["rows"]
+    return selector, np.array(selector.estimator_.history[:, "right"]), counted().stat().st_size
 
 
 def main(folder):
@@ -172,4 +173,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(FOLDER)
