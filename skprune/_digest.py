@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from joblib.hashing import Hasher, NumpyHasher
+from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
@@ -33,7 +34,7 @@ _MADE |= {"___needs_generation_tag_patch"}  # by torch.compile
 _OF_MODULES = {"__builtins__", "__cached__", "__doc__", "__file__", "__loader__", "__path__", "__spec__"}
 _OF_MODULES |= {"__warningregistry__"}
 # Global generators, by id. Each training seeds them, so their state does not matter.
-_SEEDED = {id(vars(random)["_inst"]): "random", id(np.random.mtrand._rand): "numpy.random"}
+_SEEDED = {id(vars(random)["random"].__self__): "random", id(check_random_state(None)): "numpy.random"}
 # What finds code or settings by a name that is known only when it runs: modules, functions and attributes.
 _MODULES = {
     "builtins",

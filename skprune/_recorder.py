@@ -333,7 +333,7 @@ def _check_shape(net, y_pred):
 
 
 def _distance_from_probabilities(probabilities):
-    if not len(probabilities):
+    if len(probabilities) == 0:
         return probabilities.new_zeros(())
     return torch.maximum((probabilities.sum(1) - 1).abs().max(), -probabilities.min())
 

@@ -55,7 +55,8 @@ def read_run(entry):
 
 def load_run(run, net):
     """Give an initialized net the weights and the history of a run."""
-    if getattr(net, "unwrap_after_train", False):  # at the end of a training, skorch removes the wrappers of accelerate
+    if getattr(net, "unwrap_after_train", False):
+        # skorch does this at the end of a training as well, but there processes wait for each other.
         net._unwrap_accelerator()
     states: dict = {part: {} for part in net_modules(net)}
     trains = {}
