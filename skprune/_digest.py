@@ -21,8 +21,6 @@ import torch
 from joblib.hashing import Hasher, NumpyHasher
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 # Its own code, which may change with no new version while it is worked on.
 _OURS = tuple(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
@@ -93,15 +91,14 @@ def _settings():
     autocast = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")]
     modes = (torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled())
     precision = (torch.get_default_dtype(), torch.get_float32_matmul_precision())
-    return autocast, modes, precision, torch.get_default_device(), _interceptors()
+    return autocast, modes, precision, torch.get_default_device(), _hooks()
 
 
-def _interceptors():
-    """Return what intercepts the calls of every module or function. torch has no public way to ask for it."""
+def _hooks():
+    """Return the hooks of all modules and optimizers. torch has no public way to ask for them."""
     places = [vars(sys.modules[name]) for name in ("torch.nn.modules.module", "torch.optim.optimizer")]
     names = [(place, name) for place in places for name in place if name.startswith("_global")]
-    hooks = [(name, list(place[name].values())) for place, name in names if place[name]]
-    return hooks, _get_current_function_mode_stack(), _get_current_dispatch_mode_stack()
+    return [(name, list(place[name].values())) for place, name in names if place[name]]
 
 
 class _Hasher(NumpyHasher):

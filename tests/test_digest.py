@@ -336,10 +336,6 @@ class Uses(torch.nn.Module):
         return torch.nn.functional.relu(torch.nn.Linear.forward(self, X))
 
 
-class Mode(torch.overrides.TorchFunctionMode):
-    pass
-
-
 @contextmanager
 def hook():
     handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: output * 0)
@@ -365,7 +361,6 @@ def replaced(owner, name, value):
         functools.partial(torch.autocast, "cpu", torch.float16),
         torch.inference_mode,
         hook,
-        Mode,
         functools.partial(torch.device, "meta"),
         functools.partial(replaced, torch.nn.Linear, "forward", identity),
         functools.partial(replaced, torch.nn.Module, "eval", staticmethod(identity)),

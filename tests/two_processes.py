@@ -30,7 +30,7 @@ torch.serialization.register_package(
     100, lambda storage: None, lambda storage, location: storage if location == "cpu:0" else None
 )
 
-FOLDER = Path(sys.argv[1])
+FOLDER = Path(sys.argv[-1])
 
 
 def counted():
