@@ -4,6 +4,7 @@ import os
 import random
 import re
 import threading
+import uuid
 import warnings
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial, reduce
@@ -40,6 +41,9 @@ _REGRESSION = (
     torch.nn.PoissonNLLLoss,
     torch.nn.GaussianNLLLoss,
 )
+
+# Numbers of processes are repeated on other machines, and this number in forks.
+_IMPORT = uuid.uuid4()
 
 
 def score_runs(net, X, y, *, record, seeds, recalls=True, n_jobs=None, memory=None, progress=False):
@@ -159,13 +163,18 @@ def _find(store, key, seed):
 
 def _place():
     """Return the process, the thread, and a digest of torch's settings, some of which hold for one thread alone."""
-    return os.getpid(), threading.get_ident(), digest(())
+    return _process(), threading.get_ident(), digest(())
+
+
+def _process():
+    """Return what identifies this process also among forks of it and processes of other machines."""
+    return _IMPORT, os.getpid()
 
 
 def _run(store, key, place, net, X, y, record, seed, epochs_bar):
     """Return a run, or None if this is another process or thread and may not train the same net."""
     process, thread, settings = place
-    is_here = os.getpid() == process
+    is_here = _process() == process
     if not is_here and (key is None or _key(net, X, y, record) != key):
         return None
     if is_here and threading.get_ident() != thread and digest(()) != settings:

@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import MLP, make_net
+from conftest import MLP, in_new_process, make_net
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -21,7 +21,7 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
-from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, _held_out
+from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, _held_out, _scoring
 
 
 class Presented(Callback):
@@ -284,6 +284,18 @@ def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path
     assert n_trainings(folder) == 8
     np.testing.assert_array_equal(alone.forgetting_scores_, together.forgetting_scores_)
     np.testing.assert_array_equal(alone.margins_, together.margins_)
+
+
+def run_with_process_number(number, place, *args):
+    os.getpid = lambda: number
+    return _scoring._run(None, None, place, *args)
+
+
+def test_a_process_of_the_same_number_on_another_machine_is_another_process(data):
+    X, y = data
+    args = (_scoring._place(), make_net(), X.astype(np.float32), y, "batch", 0, False)
+    assert _scoring._run(None, None, *args).net is not None
+    assert in_new_process(run_with_process_number, os.getpid(), *args) is None  # since it has no key to compare
 
 
 def test_workers_share_the_cores(folder):
