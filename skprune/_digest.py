@@ -98,7 +98,9 @@ def _hooks():
     """Return the hooks of all modules and optimizers. torch has no public way to ask for them."""
     places = [vars(sys.modules[name]) for name in ("torch.nn.modules.module", "torch.optim.optimizer")]
     names = [(place, name) for place in places for name in place if name.startswith("_global")]
-    return [(name, list(place[name].values())) for place, name in names if place[name]]
+    return [
+        (name, list(place[name].values())) for place, name in names if isinstance(place[name], dict) and place[name]
+    ]
 
 
 class _Hasher(NumpyHasher):
@@ -318,7 +320,14 @@ def _follow(name, namespace, instructions):
         if one.opname not in ("LOAD_ATTR", "LOAD_METHOD") or not isinstance(values[-1], ModuleType):
             break
         values.append(getattr(values[-1], one.argval, None))
-    return [value for value in values if not isinstance(value, np.ufunc)]  # most are known by their name alone
+    return [value for value in values if not _is_ufunc(value)]
+
+
+def _is_ufunc(value):
+    """Return whether a value is a function of NumPy or SciPy that pickle may not find by its name."""
+    if not isinstance(value, np.ufunc):
+        return False
+    return any(getattr(sys.modules.get(name), value.__name__, None) is value for name in ("numpy", "scipy.special"))
 
 
 @cache

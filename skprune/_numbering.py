@@ -25,7 +25,11 @@ def row_numbers_of(dataset, passed=None):
 def makes_batches(dataset):
     """Return whether a dataset has a ``__getitems__`` of the user's, which may return samples in another order."""
     own = getattr(type(whole_dataset(dataset)), "__getitems__", None)
-    return own is not None and own.__module__.partition(".")[0] not in ("datasets", "skprune", "torch")
+    return own is not None and str(getattr(own, "__module__", "")).partition(".")[0] not in (
+        "datasets",
+        "skprune",
+        "torch",
+    )
 
 
 class DrawnRows:
@@ -145,10 +149,13 @@ def follow(make_iterator, dataset, rows=None):
         loader.collate_fn = _as_it_is
     if rows is not None:
         by_dataset = makes_batches(dataset)
-        rows.batches_as_drawn = is_plain and not by_dataset and collate in (default_collate, default_convert)
+        by_default = collate in (default_collate, default_convert)
+        rows.batches_as_drawn = is_plain and not by_dataset and by_default
         name = getattr(collate, "__qualname__", type(collate).__name__)
         rows.by = f"collate_fn {name}" if is_plain else f"iterator {type(loader).__name__}"
-        rows.by += f" or dataset {type(whole_dataset(dataset)).__name__}" if by_dataset else ""
+        if by_dataset:
+            whole = f"dataset {type(whole_dataset(dataset)).__name__}"
+            rows.by = whole if is_plain and by_default else f"{rows.by} or {whole}"
         kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         object.__setattr__(loader, kind, _Drawing(getattr(loader, kind), rows))
         loader.in_order = True  # otherwise batches of several workers may overtake each other

@@ -70,8 +70,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
     with and returns those that are kept. It has no `transform` if a selecting step has none, such as a sampler of
     imbalanced-learn. If a "passthrough" follows, `transform` returns all rows.
 
-    `fit_transform` returns the kept rows without y. It raises an error if a sampler changes rows or their order, but not
-    their number.
+    `fit_transform` returns the kept rows without y. It raises an error if a sampler may have changed rows or their order,
+    but not their number.
 
     Parameters
     ----------

@@ -224,7 +224,7 @@ class ForgettingRecorder(Callback):
             return
         rows, y_true, y_pred = (kept[: self.buffered_] for kept in self.buffer_)
         self.buffer_, self.buffered_ = [], 0
-        rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device)
+        rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device, torch.int64)
         _check_shape(net, y_pred)
         known = self.targets_[rows]
         self.changed_ |= ((known != y_true) & (known != _UNKNOWN)).any()
@@ -310,7 +310,7 @@ def _count_rows(net, dataset, passed, n_passed):
         raise ValueError(
             f"The net trains on a {type(dataset).__name__} of {len(dataset)} rows, but fit got {n_passed} rows, so their "
             f"numbers are unknown. The net has train_split={net.train_split!r} and dataset={net.dataset!r}. A train_split must "
-            "return the dataset itself or a torch.utils.data.Subset of it."
+            "return the dataset itself or a torch.utils.data.Subset of it. A dataset that makes other rows must be passed as X."
         )
     return len(dataset)
 

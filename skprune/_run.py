@@ -34,7 +34,7 @@ def write_run(scores, n_epochs, net, params):
                 run["weights"].append([part, name, str(value.dtype), value.shape, value.requires_grad])
         run["history"] = net.history.to_list()
         text = json.dumps(run, default=np.generic.item)
-        if json.loads(text)["history"] != run["history"]:  # JSON has no tuples and no numbers as keys
+        if not _is_same(json.loads(text)["history"], run["history"]):  # JSON has no tuples and no numbers as keys
             return None
         arrays["run"] = np.frombuffer(text.encode(), np.uint8)
     except (TypeError, ValueError, AttributeError, RuntimeError):
@@ -42,6 +42,17 @@ def write_run(scores, n_epochs, net, params):
     stream = io.BytesIO()
     np.savez(stream, **arrays)  # type: ignore[arg-type]  # mypy takes an array for allow_pickle
     return stream.getvalue()
+
+
+def _is_same(read, value):
+    value = value.item() if isinstance(value, np.generic) else value
+    if type(read) is not type(value):
+        return False
+    if isinstance(read, dict):
+        return read.keys() == value.keys() and all(_is_same(read[key], value[key]) for key in read)
+    if isinstance(read, list):
+        return len(read) == len(value) and all(map(_is_same, read, value))
+    return read == value or (read != read and value != value)  # nan
 
 
 def read_run(entry):

@@ -177,7 +177,7 @@ def _run(store, key, place, net, X, y, record, seed, epochs_bar):
     is_here = _process() == process
     if not is_here and (key is None or _key(net, X, y, record) != key):
         return None
-    if is_here and threading.get_ident() != thread and digest(()) != settings:
+    if is_here and threading.get_ident() != thread and (settings is None or digest(()) != settings):
         return None
     stores = store is not None and key is not None
     with store.locked(f"{key}-{seed}") if stores else nullcontext():

@@ -61,10 +61,10 @@ def check_order(pipeline, X, X_kept):
     """Raise a ValueError if `X_kept`, without its y, could be taken for the rows of `X` in their order."""
     if not _keeps_order(pipeline) and has_entry_per_row(X_kept, count_rows(X)):
         raise ValueError(
-            f"fit_transform would return as many rows as X has, {count_rows(X)}, but a sampler changed their order, repeated or "
-            "made some, so they could be combined with y of other rows. In a plain Pipeline, FeatureUnion or ColumnTransformer, "
-            "use a skprune.Pipeline of all steps instead, which passes X and y on together. Otherwise use fit_resample if the "
-            "sampler is the last step, or fit and transform."
+            f"fit_transform would return as many rows as X has, {count_rows(X)}, but a sampler may have changed their order, or "
+            "repeated or made some, so they could be combined with y of other rows. In a plain Pipeline, FeatureUnion or "
+            "ColumnTransformer, use a skprune.Pipeline of all steps instead, which passes X and y on together. Otherwise use "
+            "fit_resample if the sampler is the last step, or fit and transform."
         )
 
 

@@ -221,7 +221,7 @@ class Notes(Callback):
         (lambda: np.bool_(True), True),
         (lambda: (1, 2), False),
         (lambda: {1: 2}, False),
-        (lambda: float("nan"), False),
+        (lambda: float("nan"), True),
         (lambda: np.arange(2), False),
         (lambda: np.arange(1), False),
         (lambda: torch.ones(()), False),

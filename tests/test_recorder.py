@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import MLP, Clock, Scripted, make_net
 from sklearn.base import clone
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset, ValidSplit
 from torch.utils.data import (
@@ -120,6 +121,21 @@ def test_rows_stay_matched(scripted, iterator, record):
     np.testing.assert_allclose(recorder.scores_.margins, margins, atol=1e-6)
     np.testing.assert_array_equal(recorder.scores_.presentations, 6)
     assert recorder.n_epochs_ == 6
+
+
+class CastsTargets(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        return super().get_loss(y_pred, y_true.long(), *args, **kwargs)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+def test_targets_of_other_types(scripted, dtype):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    params = dict(callbacks=[Clock(), recorder], train_split=None, verbose=0)
+    net = CastsTargets(Scripted, criterion=torch.nn.CrossEntropyLoss, max_epochs=6, lr=0.0, **params)
+    net.fit(X, y.astype(dtype))
+    np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
 def test_rows_held_out_are_not_presented(scripted):
