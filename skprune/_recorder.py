@@ -252,10 +252,8 @@ def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
     if isinstance(X, Dataset) or is_table(X):  # what they give may be random
         return length_hint(X), digest(y)
-    if (
-        isinstance(X, (list, tuple)) and y is not None and len(X) != len(y)
-    ):  # the inputs of a module, as skorch takes them
-        X = dict(enumerate(X))
+    if isinstance(X, (list, tuple)) and y is not None and len(X) != len(y):
+        X = dict(enumerate(X))  # skorch takes the inputs of a module as a list, too
     some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
     return count_rows(X), digest((y, take_rows(X, some)))
 

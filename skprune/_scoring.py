@@ -134,8 +134,8 @@ def _warn_of_other_nets(n_refused, n_runs, key):
         cause = "The net can't be identified" if key is None else "Workers have other code, data or settings of torch"
         warnings.warn(
             f"{n_refused} of {n_runs} runs were trained one after the other in this process, because a worker might have trained "
-            f"another net. {cause}. The user guide says under 'Stored runs' how nets are identified. joblib's threading backend "
-            "trains in this process as well, without this warning.",
+            f"another net. {cause}. The user guide says under 'Stored runs' how nets are identified. With n_jobs=None, runs are "
+            "trained in this way without a warning.",
             PruningWarning,
             stacklevel=4,
         )

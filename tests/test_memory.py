@@ -303,7 +303,9 @@ class Shifts(Callback):
         X[0] += 0.1
 
 
-@pytest.mark.filterwarnings("ignore:.*Workers have other code")
+@pytest.mark.filterwarnings(
+    "ignore:.*Workers have other code"
+)  # if the same worker trains twice, its state has changed
 @pytest.mark.parametrize("params", [{"iterator_train__collate_fn": with_noise}, {"callbacks": [Shifts]}])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_training_that_changes_what_it_depends_on_is_not_stored(data, tmp_path, recent_runs, params, n_jobs):
