@@ -94,7 +94,7 @@ html_theme_options = {
     "icon_links": [{"name": "GitHub", "url": "https://github.com/skprune/skprune", "icon": "fa-brands fa-github"}],
     "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
 }
-ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new")
+ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new", "releases")
 html_sidebars = {name: [] for name in ALONE}
 html_show_sourcelink = False
 # Tables with more lines than this are folded.
