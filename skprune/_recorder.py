@@ -183,7 +183,7 @@ class ForgettingRecorder(Callback):
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
         rows = row_numbers_of(dataset, self.passed_)
-        shown = self.scores_.presented(slice(None) if len(rows) == len(self.scores_) else rows)
+        shown = self.scores_._tally.presentations[slice(None) if len(rows) == len(self.scores_) else rows]
         return rows[torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()]
 
     def _evaluate(self, net, dataset_train, rows):
@@ -234,7 +234,7 @@ class ForgettingRecorder(Callback):
         ordered, order = rows.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
-        chosen = order[first & (self.scores_.presented(ordered) <= self.n_epochs_)]
+        chosen = order[first & (self.scores_._tally.presentations[ordered] <= self.n_epochs_)]
 
         probabilities = _probabilities(net, y_pred[chosen].float())
         self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
