@@ -235,6 +235,7 @@ def _train(net, X, y, record, seed, epochs_bar):
         raise ValueError(
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
         )
+    recorder.check_targets(net, y)
     if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
         # skorch ends a training at Ctrl-C without an error.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
