@@ -102,7 +102,6 @@ class ForgettingRecorder(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what is left of a training that ended with an exception
-        self.y_ = y
         self.subset_ = X if isinstance(X, Subset) else None  # its rows are numbered as in itself
         fingerprint = _fingerprint(X, y)
         before = getattr(self, "fingerprint_", fingerprint)
@@ -113,6 +112,7 @@ class ForgettingRecorder(Callback):
                 "net.initialize() to start again."
             )
         self.fingerprint_ = fingerprint
+        self.y_ = _class_numbers(y, fingerprint[0])
         # skorch calls it once, before the first epoch. It is then restored, so that copies of the net do not contain it.
         net.get_iterator = partial(self._get_iterator, net, net.get_iterator, vars(net).get("get_iterator"))
 
@@ -133,25 +133,15 @@ class ForgettingRecorder(Callback):
         return iterator
 
     def _number(self, iterator, dataset, drawn):
-        n_rows = len(row_numbers_of(whole_dataset(dataset, self.subset_), self.subset_))
-        has_targets = self._known_targets(dataset, n_rows) is not None
-        return NumberedBatches(iterator, dataset, drawn, subset=self.subset_, has_targets=has_targets)
-
-    def _known_targets(self, dataset, n_rows):
-        """Return the class numbers that fit got, or that the dataset has, as a tensor, or None if there are none."""
-        y = self.y_ if self.y_ is not None else getattr(whole_dataset(dataset, self.subset_), "y", None)
-        y = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
-        is_known = y.shape == (n_rows,) and y.dtype.kind in "biuf"
-        return torch.from_numpy(y.astype(np.int64)) if is_known else None
+        return NumberedBatches(iterator, dataset, drawn, subset=self.subset_, has_targets=self.y_ is not None)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         device = _device(net)
         if not hasattr(self, "scores_"):
             n_rows = _count_rows(net, whole_dataset(dataset_train, self.subset_), self.subset_, self.fingerprint_[0])
             self.scores_ = ForgettingScores(n_rows, device=device)
-            known = self._known_targets(dataset_train, n_rows)
-            self.targets_ = torch.full((n_rows,), _UNKNOWN) if known is None else known
-            self.targets_ = self.targets_.to(device)
+            targets = torch.full((n_rows,), _UNKNOWN) if self.y_ is None else self.y_
+            self.targets_ = targets.to(device, copy=True)
         self.error_ = torch.zeros((), device=device)
         self.n_changed_ = torch.zeros((), dtype=torch.int64, device=device)
         self.drawn_.clear()
@@ -260,7 +250,7 @@ class ForgettingRecorder(Callback):
 
         probabilities = _probabilities(net, y_pred[chosen].float())
         self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
-        self.scores_.update(rows[chosen], *_outcome(probabilities, y_true[chosen]))
+        self.scores_.update(rows[chosen], *outcome_of(probabilities, y_true[chosen]))
 
 
 def _restore(net, get_iterator):
@@ -273,11 +263,18 @@ def _restore(net, get_iterator):
 def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
     if isinstance(X, Dataset) or is_table(X):  # what they give may be random
-        return length_hint(X), joblib.hash(_as_arrays(y))
+        return length_hint(X), joblib.hash(np.asarray(checkable(y)))
     if isinstance(X, (list, tuple)) and y is not None and len(X) != len(y):
         X = dict(enumerate(X))  # skorch takes the inputs of a module as a list, too
     some = np.linspace(0, count_rows(X) - 1, _COMPARED_ROWS).astype(int)
-    return count_rows(X), joblib.hash((_as_arrays(y), _as_arrays(take_rows(X, some))))
+    return count_rows(X), joblib.hash((np.asarray(checkable(y)), _as_arrays(take_rows(X, some))))
+
+
+def _class_numbers(y, n_rows):
+    """Return class numbers as a tensor, or None if `y` holds anything else."""
+    y = np.asarray(checkable(y))
+    is_usable = y.shape == (n_rows,) and y.dtype.kind in "biuf"
+    return torch.from_numpy(y.astype(np.int64)) if is_usable else None
 
 
 def _as_arrays(rows):
@@ -325,7 +322,7 @@ def _probabilities(net, y_pred):
     return y_pred if nonlinearity is None else nonlinearity(y_pred)
 
 
-def _outcome(probabilities, y_true):
+def outcome_of(probabilities, y_true):
     """Return whether each row is predicted correctly, as by ``predict``, and its margin."""
     true = y_true.unsqueeze(1)
     others = probabilities.scatter(1, true, -torch.inf)

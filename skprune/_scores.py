@@ -48,7 +48,7 @@ class HeldOut(NamedTuple):
             or not all(np.isfinite(array).all() for array in arrays.values())
         ):
             raise ValueError("its held-out results are missing, of another form than expected, or nan or infinite")
-        return cls(**{name: array if array.ndim else float(array) for name, array in arrays.items()})
+        return cls._make(array if array.ndim else float(array) for array in arrays.values())
 
 
 class ForgettingScores:
@@ -137,7 +137,7 @@ class ForgettingScores:
         self.n_rows = n_rows
         self.n_runs = 1
         device = torch.device(device)
-        self._tally: Tally | None = Tally(n_rows, "cpu" if device.type == "mps" else device)
+        self._tally: Any = Tally(n_rows, "cpu" if device.type == "mps" else device)
         # Set instead of the tally if the object describes several runs, or scores made elsewhere. Never changed.
         self._columns: dict[str, NDArray[Any]] = {}
         # What models say that have not seen the rows, averaged over as many runs; there once a selector has asked them.
