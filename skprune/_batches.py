@@ -227,10 +227,10 @@ def check_columns(X):
     # By position, because names may be repeated.
     take_column = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
-    strange = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
-    if strange:
+    others = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
+    if others:
         raise ValueError(
-            f"The scoring net computes with numbers, but some columns of X are not numeric: {strange}. {_ENCODE}"
+            f"The scoring net computes with numbers, but some columns of X are not numeric: {others}. {_ENCODE}"
         )
 
 

@@ -1,222 +1,180 @@
-"""Identify the rows of a net's batches by the order in which its iterator draws them."""
+"""Row numbers that travel through a DataLoader together with the samples."""
 
-from collections import deque
-from typing import Any
+from copy import copy
 
 import numpy as np
-import skorch.dataset
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate, default_convert
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate, default_convert
 
 
-def whole_dataset(dataset, passed=None):
-    """Return the dataset that a `Subset`, possibly nested, is taken from, but stop at the dataset `passed`."""
-    is_part = type(dataset) is Subset and dataset is not passed
-    return whole_dataset(dataset.dataset, passed) if is_part else dataset
+def whole_dataset(dataset, subset=None):
+    """Return the dataset that a `Subset`, possibly nested, is taken from, but stop at `subset`, which fit got."""
+    is_part = type(dataset) is Subset and dataset is not subset
+    return whole_dataset(dataset.dataset, subset) if is_part else dataset
 
 
-def row_numbers_of(dataset, passed=None):
+def row_numbers_of(dataset, subset=None):
     """Return the row numbers of a dataset: for a `Subset` those in its whole dataset, otherwise from 0."""
-    if type(dataset) is not Subset or dataset is passed:
+    if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
+        raise TypeError(
+            f"Rows can only be numbered in a dataset with a length and an index, which {type(dataset).__name__} lacks. "
+            "Use a map-style torch Dataset."
+        )
+    if type(dataset) is not Subset or dataset is subset:
         return np.arange(len(dataset))
-    return row_numbers_of(dataset.dataset, passed)[dataset.indices]
+    return row_numbers_of(dataset.dataset, subset)[dataset.indices]
 
 
-def makes_batches(dataset):
-    """Return whether a dataset has a ``__getitems__`` of the user's, which may return samples in another order."""
-    own = getattr(type(whole_dataset(dataset)), "__getitems__", None)
-    return own is not None and str(getattr(own, "__module__", "")).partition(".")[0] not in (
-        "datasets",
-        "skprune",
-        "torch",
-    )
+class NumberedDataset(Dataset):
+    """Samples of a dataset with their row numbers.
 
-
-class DrawnRows:
-    """Queue of the rows that an iterator has drawn from a map-style dataset and whose batches have not come yet.
-
-    If the user's code makes the batches, the targets of each batch are compared with those of its rows. Within batches, targets
-    must have both risen and fallen by the end of an epoch, so that a change of order would have been detected.
+    Parameters
+    ----------
+    dataset : Dataset
+    row_numbers : ndarray of shape (n_rows,), int64
+    take_batch : callable, default=None
+        Returns the batch of some row numbers. It is used instead of single samples.
     """
 
-    def __init__(self, dataset, y=None, passed=None):
-        if not hasattr(dataset, "__len__"):
-            raise TypeError(
-                f"Rows can only be numbered in a dataset with a length, and {type(dataset).__name__} has none. "
-                "Use a map-style torch Dataset."
-            )
-        self.row_numbers = row_numbers_of(dataset, passed)
-        self.takes_tensors = type(dataset).__getitem__ is not skorch.dataset.Dataset.__getitem__
-        own_y = getattr(whole_dataset(dataset, passed), "y", None)
-        self.y = y if own_y is None else own_y
-        self.batches_as_drawn = False
-        self.by = "iterator"
-        self.drawn: deque = deque()
-        self.n_compared = 0
-        self.rise = self.fall = False
+    def __init__(self, dataset, row_numbers, take_batch=None):
+        self.dataset = dataset
+        self.row_numbers = row_numbers
+        self.take_batch = take_batch
 
-    def draw(self, positions):
-        """Record one or several positions that an iterator draws from the dataset, and return them."""
-        some = positions[0] if isinstance(positions, list) and positions else positions
-        if isinstance(some, torch.Tensor) and not self.takes_tensors:
-            raise TypeError(
-                "The sampler, batch_sampler or iterator of the net gives row numbers as tensors. skorch's Dataset can't look up "
-                "rows by tensors. Let it give ints, as in iter(rows.tolist())."
-            )
-        if some is not positions and (isinstance(some, slice) or np.ndim(some)):
+    def __getattr__(self, name):  # loaders look at what a dataset has, such as set_epoch
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, position):  # several positions if a sampler gives these
+        return self.row_numbers[position], self.dataset[position]
+
+    def __getitems__(self, positions):
+        numbers = np.asarray(positions)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             raise ValueError(
-                f"The sampler of the net gives several rows at once, as {type(some).__name__}, and the iterator makes batches of "
+                f"The sampler gives several rows at once, as {type(positions[0]).__name__}, and the DataLoader makes batches of "
                 "these. Set iterator_train__batch_size=None to use them as batches, or let the sampler give single row numbers."
             )
-        key = list(positions) if isinstance(positions, tuple) else positions
-        self.drawn.append(np.atleast_1d(self.row_numbers[key]))
-        return positions
-
-    def take(self, y_true):
-        """Return the row numbers of the next batch, whose targets are `y_true`, as a tensor."""
-        rows = self.drawn.popleft() if self.drawn else self.row_numbers[:0]
-        while len(rows) < len(y_true) and self.drawn:
-            rows = np.concatenate([rows, self.drawn.popleft()])
-        if len(rows) < len(y_true):
-            raise ValueError(
-                f"The net's {self.by} made a batch of {len(y_true)} rows, but drew only {len(rows)} from its dataset, so the "
-                "rows can't be matched. It probably has rows of its own, or repeats rows. It must index the dataset that it is "
-                "given, dataset[i], once per row. Alternatively, use a torch DataLoader with a sampler."
-            )
-        if len(rows) > len(y_true):
-            self.drawn.appendleft(rows[len(y_true) :])
-        rows = torch.from_numpy(rows[: len(y_true)])
-        if not self.batches_as_drawn:
-            self._compare(rows, y_true.cpu())
-        return rows
-
-    def _compare(self, rows, y_true):
-        if self.y is None:
-            raise ValueError(
-                f"The net's {self.by} may change the order of rows. Only the targets can show this, but the targets of the "
-                "dataset are unknown. Pass them to fit together with the dataset, net.fit(dataset, y)."
-            )
-        self.y = self.y.cpu() if isinstance(self.y, torch.Tensor) else torch.tensor(np.asarray(self.y))
-        expected = self.y[rows]
-        if expected.shape != y_true.shape or not (expected == y_true).all():
-            raise ValueError(
-                f"The targets of a batch are not those of the {len(rows)} rows drawn for it: the net's {self.by} changes "
-                f"targets, or the order of rows, or leaves rows out. The first targets are {y_true[:5].tolist()}, expected "
-                f"{expected[:5].tolist()}. Do this in a sampler or in the dataset's __getitem__, or use record='epoch' with an "
-                "iterator_valid that keeps the order."
-            )
-        if len(rows) == 1:  # its row can't be exchanged within the batch, but with that of the previous batch
-            self.last, expected = expected, torch.cat([getattr(self, "last", expected), expected])
-        steps = expected.double().diff()
-        self.rise |= bool((steps > 0).any())
-        self.fall |= bool((steps < 0).any())
-        self.n_compared += len(rows)
-
-    def end(self):
-        """Raise a ValueError at the end of an epoch if it is uncertain that its batches were matched to their rows."""
-        if self.drawn:
-            raise ValueError(
-                f"The net's {self.by} drew {sum(map(len, self.drawn))} more rows than its batches have, so the rows can't be "
-                "matched. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
-            )
-        if self.n_compared > 1 and not (self.rise and self.fall):
-            raise ValueError(
-                f"The net's {self.by} may change the order of rows, which can't be detected because the targets within each "
-                "batch are sorted. Shuffle the rows, with iterator_train__shuffle=True, or pass them in another order."
-            )
+        rows = self.row_numbers[numbers]
+        if self.take_batch is not None:
+            return rows, self.take_batch(rows)
+        # One of the user's own may return samples in another order.
+        own = getattr(self.dataset, "__getitems__", None)
+        if own and _keeps_order(whole_dataset(self.dataset)):
+            return rows, own(positions)
+        return rows, [self.dataset[position] for position in positions]
 
 
-def follow(make_iterator, dataset, rows=None):
-    """Return the iterator that `make_iterator` makes from a dataset. If `rows` is given, record the drawn positions in it.
+def _keeps_order(dataset):
+    """Return whether the ``__getitems__`` of a dataset, if there is one, is known to keep the order of rows."""
+    own = getattr(type(dataset), "__getitems__", None)
+    return own is None or str(getattr(own, "__module__", "")).partition(".")[0] in ("datasets", "torch", "skprune")
 
-    A DataLoader without a collate_fn gets whole batches if the dataset provides them.
+
+class NumberedCollate:
+    """Make a batch with a `collate_fn`, and combine it with its row numbers by `attach`."""
+
+    def __init__(self, collate, attach):
+        self.collate = collate
+        self.attach = attach
+
+    def __call__(self, numbered):
+        rows, samples = numbered
+        return self.attach(torch.as_tensor(rows), self.collate(samples))
+
+
+def number_loader(loader, dataset, collate):
+    """Return a copy of a DataLoader, or of accelerate's wrapper of one, with another dataset and `collate_fn`.
+
+    accelerate treats the row numbers like the rest of a batch, and splits them over processes, for example. The loader
+    itself stays as it is, since its owner may use it again.
     """
-    iterator = make_iterator(dataset)
-    loader = getattr(iterator, "base_dataloader", iterator)  # accelerate stores the DataLoader that it wraps here
-    if not isinstance(loader, DataLoader):
-        if rows is None:
-            return iterator
-        rows.by = f"iterator {type(iterator).__name__}"
-        return make_iterator(_Watched(dataset, rows))
-    is_plain, collate = type(loader).__iter__ is DataLoader.__iter__, loader.collate_fn
-    # A DataLoader does not allow to set these attributes, because it has made other attributes from them.
-    if (
-        collate is default_collate
-        and loader.batch_sampler is not None
-        and hasattr(whole_dataset(dataset), "take_batch")
-    ):
-        object.__setattr__(loader, "dataset", _WholeBatches(dataset, row_numbers_of(dataset)))
-        loader.collate_fn = _as_it_is
-    if rows is not None:
-        by_dataset = makes_batches(dataset)
-        by_default = collate in (default_collate, default_convert)
-        rows.batches_as_drawn = is_plain and not by_dataset and by_default
-        name = getattr(collate, "__qualname__", type(collate).__name__)
-        rows.by = f"collate_fn {name}" if is_plain else f"iterator {type(loader).__name__}"
-        if by_dataset:
-            whole = f"dataset {type(whole_dataset(dataset)).__name__}"
-            rows.by = whole if is_plain and by_default else f"{rows.by} or {whole}"
-        kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
-        object.__setattr__(loader, kind, _Drawing(getattr(loader, kind), rows))
-        loader.in_order = True  # otherwise batches of several workers may overtake each other
-    return iterator
+    inner = inner_loader(loader)
+    numbered = copy(inner)
+    # DataLoader refuses another dataset, whose rows its sampler would not know. These are the same rows.
+    object.__setattr__(numbered, "dataset", dataset)
+    numbered.collate_fn = collate
+    if inner is loader:
+        return numbered
+    prepared = copy(loader)
+    prepared.base_dataloader = numbered
+    return prepared
+
+
+def inner_loader(loader):
+    """Return the DataLoader in accelerate's wrapper of one, which has no public name for it, and others as they are."""
+    return getattr(loader, "base_dataloader", loader)
+
+
+def can_number(iterator):
+    """Return whether an iterator is a DataLoader, or accelerate's wrapper of one, that iterates as torch's does."""
+    loader = inner_loader(iterator)
+    return isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
+
+
+class NumberedBatches:
+    """The batches of a DataLoader, whose row numbers are put into a queue as they come.
+
+    Parameters
+    ----------
+    loader : DataLoader
+    dataset : Dataset
+        That of the loader.
+    rows : deque
+        Gets the row numbers of each batch, a tensor of shape (n_batch,), int64.
+    subset : Subset or None
+        What fit got, if it is a Subset: its rows are numbered from 0.
+    has_targets : bool
+        Whether the targets of rows are known. Otherwise a `collate_fn` of the user's is refused.
+    """
+
+    def __init__(self, loader, dataset, rows, *, subset=None, has_targets=True):
+        if not can_number(loader):
+            raise TypeError(
+                f"Rows can only be numbered in the batches of a torch DataLoader, and the net's iterator is a "
+                f"{type(loader).__name__}, which makes batches in its own way. Let it return a DataLoader: choose rows by a "
+                "sampler or batch_sampler, and change batches in a collate_fn. If this is the iterator_train, record='epoch' "
+                "works as well, because it predicts all rows with iterator_valid."
+            )
+        collate = inner_loader(loader).collate_fn
+        is_own = collate not in (default_collate, default_convert)
+        if is_own and not has_targets:
+            raise ValueError(
+                f"The collate_fn {getattr(collate, '__qualname__', type(collate).__name__)} may change the order of rows. Only "
+                "the targets can show this, but the targets of the dataset are unknown. Pass class numbers to fit together "
+                "with the dataset, net.fit(dataset, y)."
+            )
+        # Datasets that make whole batches are faster. A collate_fn of the user's gets samples.
+        whole = whole_dataset(dataset, subset)
+        take_batch = (
+            None if is_own or inner_loader(loader).batch_sampler is None else getattr(whole, "take_batch", None)
+        )
+        numbered = NumberedDataset(dataset, row_numbers_of(dataset, subset), take_batch)
+        collate = NumberedCollate(_as_it_is if take_batch else collate, _pair)
+        self.loader = number_loader(loader, numbered, collate)
+        self.rows = rows
+
+    def __getattr__(self, name):  # a net may look at what a DataLoader has, such as its sampler
+        if name.startswith("__") or name == "loader":
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for rows, batch in self.loader:
+            self.rows.append(rows)
+            yield batch
 
 
 def _as_it_is(batch):
     return batch
 
 
-class _Instead:
-    """Replacement of an object that forwards other attributes to it."""
-
-    def __init__(self, instead_of, rows=None):
-        self.instead_of = instead_of
-        self.rows = rows
-
-    def __getattr__(self, name):
-        if name.startswith("__") or name == "instead_of":
-            raise AttributeError(name)
-        return getattr(self.instead_of, name)
-
-    def __len__(self):
-        return len(self.instead_of)
-
-
-class _Drawing(_Instead):
-    """A sampler whose draws are recorded."""
-
-    def __iter__(self):
-        return map(self.rows.draw, self.instead_of)
-
-
-class _WholeBatches(_Instead, Dataset):
-    """A dataset that returns samples as one batch."""
-
-    def __getitem__(self, position):
-        return self.instead_of[position]
-
-    def __getitems__(self, positions):
-        return whole_dataset(self.instead_of).take_batch(self.rows[positions])
-
-
-class _Watched(_Instead, Dataset):
-    """A dataset that records which samples, or which of its labels in `y`, are taken."""
-
-    def __getitem__(self, position):
-        return self.instead_of[self.rows.draw(position)]
-
-    @property
-    def y(self):
-        labels = np.asarray(self.instead_of.y).view(_WatchedLabels)
-        labels.rows = self.rows
-        return labels
-
-
-class _WatchedLabels(np.ndarray):
-    rows: Any
-
-    def __array_finalize__(self, other):
-        self.rows = getattr(other, "rows", None)
-
-    def __getitem__(self, key):
-        return np.asarray(self)[self.rows.draw(key)]
+def _pair(rows, batch):
+    return rows, batch

@@ -1,16 +1,19 @@
 """The skorch callback that ties a net's predictions to row numbers."""
 
+from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from operator import length_hint
 from typing import Any, Self
 
+import joblib
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset, Subset
 
-from skprune._digest import digest
-from skprune._numbering import DrawnRows, follow, row_numbers_of, whole_dataset
+from skprune._checks import checkable
+from skprune._numbering import NumberedBatches, can_number, row_numbers_of, whole_dataset
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores
 from skprune._selection import check_choice
@@ -19,9 +22,9 @@ from skprune._selection import check_choice
 _BUFFERED_NUMBERS = 2**16
 # No gradients are kept in an evaluation pass, so that its batches may be larger than those of training.
 _EVALUATION_BATCHES = 8
-# Number of rows that are compared in place of all rows.
-_OTHERS = 64
-# Target of a row that was not presented yet.
+# Number of rows of X that are compared in place of all rows.
+_COMPARED_ROWS = 64
+# Target of a row that is not known yet.
 _UNKNOWN = -1
 
 
@@ -50,11 +53,11 @@ class ForgettingRecorder(Callback):
     ------
     ValueError
         During the training, if `record` is unknown; if a loss is nan or infinite; if the predictions are not class
-        probabilities; if an iterator makes no batches or leaves out rows; if a batch can't be matched to its rows; if rows
-        come with other targets than before; if ``train_split`` returns other rows than those of the dataset; or if
-        ``partial_fit`` gets other rows than before.
+        probabilities; if an iterator makes no batches or leaves out rows; if a batch has not as many rows as were drawn
+        for it; if rows come with other targets than those in `y`, or than before; if ``train_split`` returns other rows
+        than those of the dataset; or if ``partial_fit`` gets other rows than before.
     TypeError
-        During the training, if the dataset has no length, or a sampler gives row numbers as tensors.
+        During the training, if the dataset has no length, or an iterator is not a DataLoader.
 
     See Also
     --------
@@ -99,8 +102,7 @@ class ForgettingRecorder(Callback):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         check_choice("record", self.record, ("batch", "epoch"))
         self.on_train_end(net)  # clears what is left of a training that ended with an exception
-        self.y_ = y
-        self.passed_ = X if isinstance(X, Subset) else None  # its rows are numbered as in itself
+        self.subset_ = X if isinstance(X, Subset) else None  # its rows are numbered as in itself
         fingerprint = _fingerprint(X, y)
         before = getattr(self, "fingerprint_", fingerprint)
         if before != fingerprint:
@@ -110,6 +112,7 @@ class ForgettingRecorder(Callback):
                 "net.initialize() to start again."
             )
         self.fingerprint_ = fingerprint
+        self.y_ = _class_numbers(y, fingerprint[0])
         # skorch calls it once, before the first epoch. It is then restored, so that copies of the net do not contain it.
         net.get_iterator = partial(self._get_iterator, net, net.get_iterator, vars(net).get("get_iterator"))
 
@@ -118,31 +121,36 @@ class ForgettingRecorder(Callback):
         if not training:
             return get_iterator(dataset, training=False)
         _restore(net, before)
-        # This is also used with "epoch", because it takes whole batches from datasets that have them.
-        self.drawn_ = DrawnRows(dataset, self.y_, self.passed_)
-        iterator = follow(
-            partial(get_iterator, training=True), dataset, self.drawn_ if self.record == "batch" else None
-        )
+        iterator = get_iterator(dataset, training=True)
         if length_hint(iterator, 1) == 0:
             raise ValueError(
                 "The net's iterator_train makes no batches. With drop_last=True there must be at least batch_size rows. "
                 "Use a smaller batch_size, or remove drop_last."
             )
+        # Also with "epoch", because whole batches are taken from datasets that have them.
+        if self.record == "batch" or can_number(iterator):
+            return self._number(iterator, dataset, self.drawn_)
         return iterator
+
+    def _number(self, iterator, dataset, drawn):
+        return NumberedBatches(iterator, dataset, drawn, subset=self.subset_, has_targets=self.y_ is not None)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         device = _device(net)
         if not hasattr(self, "scores_"):
-            n_rows = _count_rows(net, whole_dataset(dataset_train, self.passed_), self.passed_, self.fingerprint_[0])
+            n_rows = _count_rows(net, whole_dataset(dataset_train, self.subset_), self.subset_, self.fingerprint_[0])
             self.scores_ = ForgettingScores(n_rows, device=device)
-            self.targets_ = torch.full((n_rows,), _UNKNOWN, device=device)
+            targets = torch.full((n_rows,), _UNKNOWN) if self.y_ is None else self.y_
+            self.targets_ = targets.to(device, copy=True)
         self.error_ = torch.zeros((), device=device)
-        self.changed_ = torch.zeros((), dtype=torch.bool, device=device)
-        self.drawn_.drawn.clear()
+        self.n_changed_ = torch.zeros((), dtype=torch.int64, device=device)
+        self.drawn_.clear()
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
-        if training and self.record == "batch":
-            self.rows_ = self.drawn_.take(torch.as_tensor(batch[1]))
+        if training:
+            self.rows_ = self.drawn_.popleft() if self.drawn_ else torch.empty(0)
+            if self.record == "batch":
+                _check_length(self.rows_, batch[1])
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: Any = None, y_pred: Any = None, **kwargs: Any
@@ -156,7 +164,11 @@ class ForgettingRecorder(Callback):
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         self._flush(net)
         _check_loss(net)
-        self.drawn_.end()
+        if self.record == "batch" and self.drawn_:
+            raise ValueError(
+                f"{type(net).__name__}.run_single_epoch has taken {len(self.drawn_)} batches from the DataLoader that it has not "
+                "presented, so it is uncertain to which rows the others belong. Let it present each batch that it takes."
+            )
         # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows.
         left = self._left(dataset_train)
         if len(left):
@@ -168,43 +180,43 @@ class ForgettingRecorder(Callback):
                 f"The net's iterator_valid, {net.iterator_valid!r}, leaves rows out. It must iterate over its whole dataset."
             )
         _check_probabilities(net, self.error_.item())
-        _check_targets(self.changed_.item())
+        _check_targets(whole_dataset(dataset_train, self.subset_), self.n_changed_.item())
         self.n_epochs_ += 1
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         replaced = vars(net).get("get_iterator")
         if isinstance(replaced, partial) and replaced.func == self._get_iterator:
             _restore(net, replaced.args[2])
-        for name in ("drawn_", "rows_", "y_", "passed_"):
+        for name in ("rows_", "y_", "subset_"):
             setattr(self, name, None)
+        self.drawn_: deque[torch.Tensor] = deque()  # row numbers of batches that were drawn and not presented yet
         self.buffer_: list[torch.Tensor] = []
         self.buffered_ = 0
 
+    def check_targets(self, net, y):
+        """Raise a ValueError if the net has trained on rows in another order than that of `y`, which its `fit` got."""
+        if not np.array_equal(self.targets_.cpu().numpy(), y):
+            raise ValueError(
+                f"The fit of {type(net).__name__} trains on rows in another order than it gets them, or on other targets, so "
+                "that scores would belong to other rows. Let it pass X and y on as they are, and let a sampler shuffle them."
+            )
+
     def _left(self, dataset):
         """Return the rows of `dataset` that were not presented in this epoch."""
-        rows = row_numbers_of(dataset, self.passed_)
-        shown = self.scores_.presented(slice(None) if len(rows) == len(self.scores_) else rows)
+        rows = row_numbers_of(dataset, self.subset_)
+        shown = self.scores_._tally.presentations[slice(None) if len(rows) == len(self.scores_) else rows]
         return rows[torch.nonzero(shown <= self.n_epochs_).squeeze(1).cpu().numpy()]
 
     def _evaluate(self, net, dataset_train, rows):
-        dataset = Subset(whole_dataset(dataset_train, self.passed_), rows)
-        drawn = DrawnRows(dataset, self.y_, self.passed_)
-        iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
-        if not drawn.batches_as_drawn:
-            # Other rows are added in random order to find out whether the user's code changes the order.
-            others = row_numbers_of(dataset_train, self.passed_)
-            rng = np.random.default_rng(0)
-            rows = np.union1d(rows, rng.choice(others, min(len(others), _OTHERS), replace=False))
-            dataset = Subset(dataset.dataset, rng.permutation(rows).tolist())
-            drawn = DrawnRows(dataset, self.y_, self.passed_)
-            iterator = follow(_evaluation_of(net, len(rows)), dataset, drawn)
-        for batch in iterator:
-            y_pred, y_true = _first(net.evaluation_step(batch, training=False)), torch.as_tensor(batch[1])
-            batch_rows = drawn.take(y_true)
+        dataset = Subset(whole_dataset(dataset_train, self.subset_), rows.tolist())
+        drawn: deque[torch.Tensor] = deque()
+        for batch in self._number(_evaluation_of(net, len(rows))(dataset), dataset, drawn):
+            batch_rows, y_true = drawn.popleft(), torch.as_tensor(batch[1])
+            _check_length(batch_rows, y_true)
+            y_pred = _first(net.evaluation_step(batch, training=False))
             if hasattr(net, "accelerator"):  # its evaluation_step does the same with predictions
                 batch_rows, y_true = net.accelerator.gather_for_metrics((batch_rows.to(y_pred.device), y_true))
             self._add(net, batch_rows, y_true, y_pred)
-        drawn.end()
         self._flush(net)
 
     def _add(self, net, rows, y_true, y_pred):
@@ -227,18 +239,18 @@ class ForgettingRecorder(Callback):
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device, torch.int64)
         _check_shape(net, y_pred)
         known = self.targets_[rows]
-        self.changed_ |= ((known != y_true) & (known != _UNKNOWN)).any()
+        self.n_changed_ += ((known != y_true) & (known != _UNKNOWN)).sum()
         self.targets_[rows] = y_true
 
         # A sampler with replacement presents a row more than once per epoch. The first time counts.
         ordered, order = rows.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
-        chosen = order[first & (self.scores_.presented(ordered) <= self.n_epochs_)]
+        chosen = order[first & (self.scores_._tally.presentations[ordered] <= self.n_epochs_)]
 
         probabilities = _probabilities(net, y_pred[chosen].float())
         self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
-        self.scores_.update(rows[chosen], *_outcome(probabilities, y_true[chosen]))
+        self.scores_.update(rows[chosen], *outcome_of(probabilities, y_true[chosen]))
 
 
 def _restore(net, get_iterator):
@@ -251,11 +263,27 @@ def _restore(net, get_iterator):
 def _fingerprint(X, y):
     """Return the number of rows and a hash of the labels and of some of the rows."""
     if isinstance(X, Dataset) or is_table(X):  # what they give may be random
-        return length_hint(X), digest(y)
+        return length_hint(X), joblib.hash(np.asarray(checkable(y)))
     if isinstance(X, (list, tuple)) and y is not None and len(X) != len(y):
         X = dict(enumerate(X))  # skorch takes the inputs of a module as a list, too
-    some = np.linspace(0, count_rows(X) - 1, _OTHERS).astype(int)
-    return count_rows(X), digest((y, take_rows(X, some)))
+    some = np.linspace(0, count_rows(X) - 1, _COMPARED_ROWS).astype(int)
+    return count_rows(X), joblib.hash((np.asarray(checkable(y)), _as_arrays(take_rows(X, some))))
+
+
+def _class_numbers(y, n_rows):
+    """Return class numbers as a tensor, or None if `y` holds anything else."""
+    y = np.asarray(checkable(y))
+    is_usable = y.shape == (n_rows,) and y.dtype.kind in "biuf"
+    return torch.from_numpy(y.astype(np.int64)) if is_usable else None
+
+
+def _as_arrays(rows):
+    """Return rows with arrays in place of tensors, whose hash depends on more than their numbers."""
+    if isinstance(rows, torch.Tensor):
+        return np.asarray(checkable(rows))
+    if isinstance(rows, Mapping) and not hasattr(rows, "shape"):
+        return {key: _as_arrays(values) for key, values in rows.items()}
+    return [_as_arrays(row) for row in rows] if isinstance(rows, (list, tuple)) else rows
 
 
 def _evaluation_of(net, n_rows):
@@ -294,7 +322,7 @@ def _probabilities(net, y_pred):
     return y_pred if nonlinearity is None else nonlinearity(y_pred)
 
 
-def _outcome(probabilities, y_true):
+def outcome_of(probabilities, y_true):
     """Return whether each row is predicted correctly, as by ``predict``, and its margin."""
     true = y_true.unsqueeze(1)
     others = probabilities.scatter(1, true, -torch.inf)
@@ -302,23 +330,34 @@ def _outcome(probabilities, y_true):
     return probabilities.argmax(1) == y_true, margin
 
 
-def _count_rows(net, dataset, passed, n_passed):
+def _count_rows(net, dataset, subset, n_rows):
     """Return the number of rows of a whole dataset if its rows are those that were passed to fit."""
-    if len(dataset) != n_passed or (isinstance(dataset, Subset) and dataset is not passed):
+    if len(dataset) != n_rows or (isinstance(dataset, Subset) and dataset is not subset):
         raise ValueError(
-            f"The net trains on a {type(dataset).__name__} of {len(dataset)} rows, but fit got {n_passed} rows, so their "
+            f"The net trains on a {type(dataset).__name__} of {len(dataset)} rows, but fit got {n_rows} rows, so their "
             f"numbers are unknown. The net has train_split={net.train_split!r} and dataset={net.dataset!r}. A train_split must "
             "return the dataset itself or a torch.utils.data.Subset of it. A dataset that makes other rows must be passed as X."
         )
     return len(dataset)
 
 
-def _check_targets(are_changed):
-    if are_changed:
+def _check_length(rows, y_true):
+    if rows.shape != y_true.shape[:1]:
         raise ValueError(
-            "Some rows came with other targets than before, so they are other rows, or their targets change during the "
-            "training. If partial_fit got another dataset than before, call net.initialize() to start again. Otherwise the "
-            "dataset, or a callback that changes batches, must give each row the same target each time."
+            f"The net trains on a batch of {len(y_true)} rows, but {len(rows)} rows were drawn for it from the dataset, so they "
+            "can't be matched. A collate_fn must return all rows that it gets, in their order, and run_single_epoch of the net "
+            "must take each batch from the DataLoader. Choose rows by a sampler, such as RandomSampler(dataset, num_samples=...)."
+        )
+
+
+def _check_targets(dataset, n_changed):
+    if n_changed:
+        raise ValueError(
+            f"{n_changed} rows came with other targets than y says, or than before, so the net has other rows under these "
+            f"numbers. Its dataset is a {type(dataset).__name__}. Probable causes: a dataset or a collate_fn that changes the "
+            "order of rows or their targets, or a callback that changes batches. Pass X and y in the order that you want, with "
+            "classes as numbers from 0, let a sampler shuffle, and give each row the same target each time. If partial_fit got "
+            "another dataset than before, call net.initialize() to start again."
         )
 
 

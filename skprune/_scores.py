@@ -3,15 +3,52 @@
 import copy
 import os
 from collections.abc import Sequence
-from operator import add
-from typing import Any, BinaryIO, Self
+from contextlib import nullcontext
+from operator import mul
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from skprune._scores_file import UNREADABLE, pop_held_out, pop_n_runs, read_arrays, write_arrays
-from skprune._state import COLUMNS, PRESENTATIONS, HeldOut, check_rows, column_of, present
+from skprune._tally import Tally
+
+# The arrays of a sum of runs.
+COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
+
+
+class HeldOut(NamedTuple):
+    """Results of models on held-out rows, averaged over runs.
+
+    Parameters
+    ----------
+    margins : ndarray of shape (n_rows,), float32
+        Predicted indicator of the true class minus the largest of another class, in [-1, 1].
+    ratings : ndarray of shape (n_shares, n_rules), float64
+        Held-out accuracy with the rows that each rule keeps, for each share.
+    attainable : float
+        Accuracy of nearest neighbors, or of the regressions if that is higher.
+    net_weight : float
+        Weight of the net's margins relative to these, in [0, 1].
+    """
+
+    margins: np.ndarray
+    ratings: np.ndarray
+    attainable: float
+    net_weight: float
+
+    @classmethod
+    def load(cls, arrays, n_rows):
+        """Return the results that arrays by name hold; raise a ValueError if they have another form."""
+        forms = [(name, array.dtype.name, array.ndim) for name, array in arrays.items()]
+        expected = zip(cls._fields, ("float32", *3 * ["float64"]), (1, 2, 0, 0), strict=True)
+        if (
+            forms != list(expected)
+            or len(arrays["margins"]) != n_rows
+            or not all(np.isfinite(array).all() for array in arrays.values())
+        ):
+            raise ValueError("its held-out results are missing, of another form than expected, or nan or infinite")
+        return cls._make(array if array.ndim else float(array) for array in arrays.values())
 
 
 class ForgettingScores:
@@ -19,7 +56,8 @@ class ForgettingScores:
 
     A new object describes one run, that is, one training of a net. :meth:`update` records its predictions batch by
     batch. The sum of two objects describes the runs of both. One run takes 20 bytes per row, whatever the number of
-    epochs, and a sum of runs takes 48. Held-out margins take 4 more.
+    epochs, and a sum of runs takes 48. Held-out margins take 4 more. Arrays are copies, so that changing them does not
+    change the scores.
 
     Parameters
     ----------
@@ -99,12 +137,12 @@ class ForgettingScores:
         self.n_rows = n_rows
         self.n_runs = 1
         device = torch.device(device)
-        self._state = torch.zeros((n_rows, 4), dtype=torch.int32, device="cpu" if device.type == "mps" else device)
-        self._places: torch.Tensor | None = None  # of the rows of a batch in it; there once a batch was
-        # Set instead of the state when the object describes several runs, or scores made elsewhere.
-        self._columns: dict[str, NDArray[Any]] | None = None
-        # What models say that have not seen the rows, summed over runs; there once a selector has asked them.
+        self._tally: Any = Tally(n_rows, "cpu" if device.type == "mps" else device)
+        # Set instead of the tally if the object describes several runs, or scores made elsewhere. Never changed.
+        self._columns: dict[str, NDArray[Any]] = {}
+        # What models say that have not seen the rows, averaged over as many runs; there once a selector has asked them.
         self._held_out: HeldOut | None = None
+        self._n_held_out = 0
         self._mean_trust: float | None = None  # of the rows that these were taken from
 
     def update(self, rows: ArrayLike, correct: ArrayLike, margin: ArrayLike) -> None:
@@ -125,58 +163,46 @@ class ForgettingScores:
             If the three arguments differ in length; if a row number is not an int, is repeated or does not exist; or if
             the object describes several runs. The scores are then unchanged.
         """
-        if self._columns is not None:
+        if self._tally is None:
             raise ValueError(
                 "These scores are a sum of runs or were made from an array, so they can't record more presentations. "
                 "Record another run in a new ForgettingScores and add it."
             )
-        device = self._state.device
-        rows = torch.as_tensor(rows, device=device)
-        correct = torch.as_tensor(correct, dtype=torch.bool, device=device)
-        margin = torch.as_tensor(margin, dtype=torch.float32, device=device)
-        if not (rows.ndim == 1 and rows.shape == correct.shape == margin.shape):
-            raise ValueError(
-                "rows, correct and margin must have one entry per presentation each, got the shapes "
-                f"{tuple(rows.shape)}, {tuple(correct.shape)} and {tuple(margin.shape)}."
-            )
-        if len(rows) == 0:
-            return
-        if self._places is None:
-            self._places = torch.empty(self.n_rows, dtype=torch.int32, device=device)
-        present(self._state, check_rows(rows, self._places), correct, margin)
+        self._tally.update(rows, correct, margin)
 
     @property
     def events(self) -> NDArray[np.int64]:
-        return self._column("events")
+        return self._sums()["events"].copy()
 
     @property
     def presentations(self) -> NDArray[np.int64]:
-        return self._column("presentations")
+        return self._sums()["presentations"].copy()
 
     @property
     def margins(self) -> NDArray[np.float64]:
-        return self._column("margin_total") / self.n_runs
+        return self._sums()["margin_total"] / self.n_runs
 
     @property
     def first_learned(self) -> NDArray[np.float64]:
-        total, count = self._column("first_learned_total"), self._column("runs_learned")
+        sums = self._sums()
+        total, count = sums["first_learned_total"], sums["runs_learned"]
         return np.divide(total, count, out=np.full(len(self), np.nan), where=count > 0)
 
     @property
     def never_learned(self) -> NDArray[np.bool_]:
-        return self._column("runs_learned") == 0
+        return self._sums()["runs_learned"] == 0
 
     @property
     def held_out_margins(self) -> NDArray[np.float64]:
         if self._held_out is None:
             return np.full(len(self), np.nan)
-        return self._held_out.margins.astype(np.float64) / self.n_runs
+        return self._held_out.margins.astype(np.float64)
 
     @property
     def trust(self) -> NDArray[np.float64]:
         if self._held_out is None:
             return self.margins
-        weight = self._held_out.net_weight / self.n_runs
+        weight = self._held_out.net_weight
         return (weight * self.margins + self.held_out_margins) / (weight + 1)
 
     @property
@@ -192,11 +218,11 @@ class ForgettingScores:
 
     @property
     def ratings(self) -> NDArray[np.float64] | None:
-        return None if self._held_out is None else self._held_out.ratings / self.n_runs
+        return None if self._held_out is None else self._held_out.ratings.copy()
 
     @property
     def attainable(self) -> float:
-        return np.nan if self._held_out is None else self._held_out.attainable / self.n_runs
+        return np.nan if self._held_out is None else float(self._held_out.attainable)
 
     def with_held_out(self, held_out: HeldOut) -> "ForgettingScores":
         """Return the same scores with what models say that have not seen the rows.
@@ -204,7 +230,7 @@ class ForgettingScores:
         Parameters
         ----------
         held_out : HeldOut
-            Of one run.
+            They count for all runs of these scores.
 
         Returns
         -------
@@ -212,24 +238,9 @@ class ForgettingScores:
             Shares the state of these.
         """
         scores = copy.copy(self)
-        scores._held_out = HeldOut._make(
-            [held_out.margins * np.float32(self.n_runs), *(self.n_runs * p for p in held_out[1:])]
-        )
+        scores._held_out, scores._n_held_out = held_out, self.n_runs
         scores._mean_trust = None
         return scores
-
-    def presented(self, rows: Any) -> torch.Tensor:
-        """Return how often each of `rows` was presented so far, as a tensor on the device of the state.
-
-        Parameters
-        ----------
-        rows : tensor or ndarray of shape (n_asked,), int, or slice
-
-        Returns
-        -------
-        presented : torch.Tensor of shape (n_asked,), int32
-        """
-        return self._state[rows, PRESENTATIONS]
 
     def last_accuracy(self) -> float:
         """Return the share of rows that were predicted correctly at their last presentation, averaged over runs.
@@ -239,7 +250,7 @@ class ForgettingScores:
         accuracy : float
             Only rows that were presented in every run count. nan if unknown, as for scores made elsewhere.
         """
-        right = self._column("runs_right")
+        right = self._sums()["runs_right"]
         right = right[~np.isnan(right)]
         return float(right.mean() / self.n_runs) if len(right) else np.nan
 
@@ -256,27 +267,17 @@ class ForgettingScores:
         scores : ForgettingScores
             These can't record more presentations.
         """
-        if self._columns is None:
-            taken = ForgettingScores(0)
-            taken._state = torch.from_numpy(self._state.cpu().numpy()[rows])
-            taken = self._from_columns({name: taken._column(name) for name in COLUMNS}, self.n_runs)
-        else:
-            taken = self._from_columns({name: column[rows] for name, column in self._columns.items()}, self.n_runs)
+        taken = self._of_sums({name: column[rows] for name, column in self._sums().items()}, self.n_runs)
         taken._mean_trust = self.mean_trust
         if self._held_out is not None:
             taken._held_out = self._held_out._replace(margins=self._held_out.margins[rows])
+            taken._n_held_out = self._n_held_out
         return taken
 
     def cpu(self) -> Self:
-        """Move the state to the CPU.
-
-        Returns
-        -------
-        scores : ForgettingScores
-            The same object.
-        """
-        if self._columns is None:
-            self._state, self._places = self._state.cpu(), None
+        """Move the scores to the CPU and return them."""
+        if self._tally is not None:
+            self._tally.cpu()
         return self
 
     def __add__(self, other: "ForgettingScores") -> "ForgettingScores":
@@ -286,10 +287,14 @@ class ForgettingScores:
             raise ValueError(
                 f"Only scores of the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
             )
-        columns = {name: self._column(name) + other._column(name) for name in COLUMNS}
-        total = self._from_columns(columns, self.n_runs + other.n_runs)
-        if self._held_out is not None and other._held_out is not None:
-            total._held_out = HeldOut._make(map(add, self._held_out, other._held_out))
+        sums = {name: values + other._sums()[name] for name, values in self._sums().items()}
+        total = self._of_sums(sums, self.n_runs + other.n_runs)
+        known = [scores for scores in (self, other) if scores._held_out is not None]
+        if known:  # a run without held-out results does not count in their mean
+            total._n_held_out = self._n_held_out + other._n_held_out
+            weights = [scores._n_held_out / total._n_held_out for scores in known]
+            parts = zip(*(scores._held_out for scores in known), strict=True)
+            total._held_out = HeldOut._make(sum(map(mul, weights, part)) for part in parts)
         return total
 
     def __len__(self) -> int:
@@ -306,12 +311,14 @@ class ForgettingScores:
         file : str, path-like or binary stream
             No extension is added to the name.
         """
-        state = {"state": self._state.cpu().numpy()} if self._columns is None else dict(self._columns)
+        arrays: dict[str, Any] = {"n_runs": self.n_runs, **(self._columns or self._tally.arrays())}
         if self._held_out is not None:
-            state |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
+            arrays |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
+            arrays["n_held_out"] = self._n_held_out
         if self._mean_trust is not None:
-            state["mean_trust"] = np.array(self._mean_trust)
-        write_arrays(file, {"n_runs": np.array(self.n_runs), **state})
+            arrays["mean_trust"] = self._mean_trust
+        with nullcontext(file) if hasattr(file, "write") else open(file, "wb") as stream:
+            np.savez_compressed(stream, **arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | BinaryIO) -> Self:
@@ -330,45 +337,50 @@ class ForgettingScores:
         Raises
         ------
         ValueError
-            If the file contains anything else, or would unpack to much more than scores do. Nothing is unpickled.
+            If the file contains anything else. Nothing is unpickled.
         """
-        try:
-            arrays = read_arrays(file)
-            held_out, mean_trust = pop_held_out(arrays), arrays.pop("mean_trust", None)
-            scores = cls._from_arrays(arrays)
-            if held_out is not None and held_out.margins.shape != (len(scores),):
-                raise ValueError(f"it has {held_out.margins.shape} held-out margins for {len(scores)} rows")
-            scores._held_out = held_out
-            scores._mean_trust = None if mean_trust is None else float(mean_trust)
-            return scores
-        except UNREADABLE as error:
-            raise ValueError(
-                f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save. "
-                "The file may be damaged, or written by another program."
-            ) from error
+        with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as stream:
+            try:
+                archive = np.load(stream, allow_pickle=False)
+                if archive.zip.testzip() is not None:  # numpy does not see damage that makes an array shorter
+                    raise ValueError("a checksum is wrong")
+                return cls._of_arrays(dict(archive))
+            except Exception as error:  # numpy, zipfile and its decompressors raise many kinds
+                raise ValueError(
+                    f"{file} holds no forgetting scores: {error}. Expected a file written by ForgettingScores.save. "
+                    "The file may be damaged, or written by another program."
+                ) from error
 
     @classmethod
-    def _from_arrays(cls, arrays):
-        n_runs = pop_n_runs(arrays)
-        if set(arrays) == {"state"}:
-            scores = cls(len(arrays["state"]))
-            scores._state.copy_(torch.from_numpy(arrays["state"]))
-            return scores
-        return cls._from_columns(arrays, n_runs)
-
-    @classmethod
-    def _from_columns(cls, columns, n_runs):
-        scores = cls(0)
-        scores.n_rows = len(columns["events"])
-        scores.n_runs = n_runs
-        scores._columns = columns
+    def _of_arrays(cls, arrays):
+        n_held_out, mean_trust = arrays.pop("n_held_out", None), arrays.pop("mean_trust", None)
+        held_out = {name[9:]: arrays.pop(name) for name in list(arrays) if name.startswith("held_out_")}
+        if set(arrays) not in ({"n_runs", *Tally.parts}, {"n_runs", *COLUMNS}):
+            raise ValueError(f"it has the arrays {sorted(arrays)}")
+        n_runs, shapes = int(arrays.pop("n_runs")), {array.shape for array in arrays.values()}
+        dtypes = {str(array.dtype) for array in arrays.values()}
+        if n_runs < 1 or list(map(len, shapes)) != [1] or not dtypes <= {"int32", "int64", "float32", "float64"}:
+            raise ValueError(f"it has {n_runs} runs, and arrays of shapes {shapes} and dtypes {dtypes}")
+        scores = cls._of_sums(arrays, n_runs)
+        if set(arrays) == set(Tally.parts):
+            scores = cls(len(scores))
+            for name, array in arrays.items():
+                getattr(scores._tally, name).copy_(torch.from_numpy(array))
+        if held_out:
+            scores._held_out, scores._n_held_out = HeldOut.load(held_out, len(scores)), int(n_held_out)
+        scores._mean_trust = None if mean_trust is None else float(mean_trust)
         return scores
 
-    def _column(self, name):
-        """Return a per-row numpy array that may be added to that of another run."""
-        if self._columns is not None:
-            return self._columns[name]
-        return column_of(self._state, name)
+    @classmethod
+    def _of_sums(cls, columns, n_runs):
+        scores = cls(0)
+        scores.n_rows, scores.n_runs = len(next(iter(columns.values()))), n_runs
+        scores._tally, scores._columns = None, columns
+        return scores
+
+    def _sums(self):
+        """Return the arrays named :data:`COLUMNS`, which can be added to those of other runs."""
+        return self._columns or self._tally.sums()
 
 
 ScoresLike = ForgettingScores | ArrayLike
@@ -397,4 +409,4 @@ def as_scores(scores: ScoresLike) -> ForgettingScores:
     unknown = np.full(len(events), np.nan)
     none = np.zeros(len(events), dtype=np.int64)
     columns = dict(zip(COLUMNS, (events, none, unknown, unknown, none + 1, unknown), strict=True))
-    return ForgettingScores._from_columns(columns, n_runs=1)
+    return ForgettingScores._of_sums(columns, n_runs=1)

@@ -30,7 +30,6 @@ from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
 from skprune._scores import ForgettingScores
-from skprune._scores_file import UNREADABLE
 
 # If predictions and targets differ in shape, these broadcast them, with a warning at most.
 _REGRESSION = (
@@ -155,7 +154,7 @@ def _find(store, key, seed):
     entry = store.get(f"{key}-{seed}")
     if entry is None:
         return None
-    with suppress(*UNREADABLE):
+    with suppress(Exception):  # of a damaged file
         scores, n_epochs, _ = read_run(entry)
         return _Run(scores, n_epochs, entry=entry)
     return None
@@ -236,6 +235,7 @@ def _train(net, X, y, record, seed, epochs_bar):
         raise ValueError(
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
         )
+    recorder.check_targets(net, y)
     if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
         # skorch ends a training at Ctrl-C without an error.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn import config_context
 from test_scores import record
 
-from skprune import _held_out
+from skprune import ForgettingScores, _held_out
 from skprune._held_out import _PENALTIES, _accuracy, _best_ridge, consult, margin_of, reduce_sparse
 from skprune._selection import RULES, SHARES
 
@@ -190,8 +190,8 @@ def test_a_table_changes_nothing(rows):
 
 def test_scores_without_margins_stay_as_they_are(rows):
     _, X, y = rows
-    scores = record(np.ones((1, 90), dtype=bool))
-    scores._state[5] = 0  # never presented
+    scores = ForgettingScores(90)
+    scores.update(np.arange(89), np.ones(89, dtype=bool), np.zeros(89))
     assert consult(scores, X, y) is scores
 
 

@@ -1,7 +1,6 @@
 """Rows stay matched, or an error says why not, whatever the user's own code does between dataset and net."""
 
 import pickle
-from contextlib import nullcontext
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +23,6 @@ from torch.utils.data import (
 )
 
 from skprune import ForgettingRecorder, ForgettingSelector
-from skprune._numbering import DrawnRows, follow
 
 
 class BackToFront(Scripted):
@@ -40,19 +38,9 @@ class Changed(DataLoader):
             yield from self.change(X, y)
 
 
-class FlippedFeatures(Changed):
-    def change(self, X, y):
-        yield X.flip(-1), y
-
-
 class OnDevice(Changed):
     def change(self, X, y):
         yield X.to("cpu", torch.float64).float(), y.to("cpu")
-
-
-class InHalves(Changed):
-    def change(self, X, y):
-        yield from ((X[part], y[part]) for part in (slice(0, 3), slice(3, None)) if len(y[part]))
 
 
 class ReadsSamples(DataLoader):
@@ -60,38 +48,6 @@ class ReadsSamples(DataLoader):
 
     def __iter__(self):
         yield from (default_collate([self.dataset[row] for row in rows]) for rows in self.batch_sampler)
-
-
-class FlippedRows(Changed):
-    def change(self, X, y):
-        yield X.flip(0), y.flip(0)
-
-
-class FlippedFeaturesAlone(Changed):
-    def change(self, X, y):
-        yield X, 2 - y
-
-
-class Twice(Changed):
-    def change(self, X, y):
-        yield X, y
-        yield X, y
-
-
-class OneInTwo(DataLoader):
-    def __iter__(self):
-        yield from (batch for i, batch in enumerate(super().__iter__()) if i % 2)
-
-
-class WithoutLast(DataLoader):
-    def __iter__(self):
-        *batches, _ = super().__iter__()
-        yield from batches
-
-
-class LastFirst(DataLoader):
-    def __iter__(self):
-        yield from list(super().__iter__())[::-1]
 
 
 class Prefetching:
@@ -109,15 +65,14 @@ class Prefetching:
         yield ahead
 
 
-class OwnRows:
-    """Takes what it likes, in no way that could be followed."""
+class ByHand:
+    """Blocks of rows, drawn by the dataset, in an order of its own."""
 
     def __init__(self, dataset, batch_size):
-        self.X, self.y = torch.as_tensor(np.array(dataset.X)), torch.tensor(np.asarray(dataset.y))
+        self.dataset = dataset
 
     def __iter__(self):
-        order = torch.randperm(len(self.y))
-        yield from ((self.X[rows], self.y[rows]) for rows in order.split(8))
+        yield from (default_collate([self.dataset[i] for i in rows.tolist()]) for rows in torch.randperm(50).split(8))
 
 
 class OwnIterator(NeuralNetClassifier):
@@ -134,6 +89,20 @@ def by_label(samples):
 
 def without_first(samples):
     return default_collate(samples[1:])
+
+
+def repeated(samples):
+    return default_collate(samples + samples)
+
+
+def halved(samples):
+    X, y = default_collate(samples)
+    return X, y // 2
+
+
+def flipped_features(samples):
+    X, y = default_collate(samples)
+    return X.flip(-1), y
 
 
 class Counting:
@@ -190,13 +159,26 @@ class AscendingRows(Ascending, skorch.dataset.Dataset):
     pass
 
 
+class Sorted(skorch.dataset.Dataset):
+    """Has the rows in the order of their labels."""
+
+    def __init__(self, X, y):
+        order = np.argsort(y, kind="stable")
+        super().__init__(X[order], y[order])
+
+
+class Reversed(skorch.dataset.Dataset):
+    def __init__(self, X, y):
+        super().__init__(X, 2 - y)
+
+
 WORK = {
-    "features flipped": {"iterator_train": FlippedFeatures, "iterator_valid": FlippedFeatures, "module": BackToFront},
-    "moved to a device": {"iterator_train": OnDevice},
-    "batches in halves": {"iterator_train": InHalves, "iterator_train__shuffle": True},
-    "samples one by one": {"iterator_train": ReadsSamples, "iterator_train__shuffle": True},
+    "features flipped": {
+        "iterator_train__collate_fn": flipped_features,
+        "iterator_valid__collate_fn": flipped_features,
+        "module": BackToFront,
+    },
     "net with its own iterator": {},
-    "iterator around a DataLoader": {"iterator_train": Prefetching},
     "batch_size=1 and a collate_fn": {"iterator_train__collate_fn": Counting(), "batch_size": 1},
     "collate_fn": {"iterator_train__collate_fn": Counting(), "iterator_train__drop_last": True},
     "both with a collate_fn": {
@@ -233,19 +215,27 @@ def test_rows_stay_matched(scripted, case, fit, record):
 
 
 REFUSED = {
-    "rows flipped": ({"iterator_train": FlippedRows}, r"iterator FlippedRows changes .*order of rows"),
-    "labels changed": ({"iterator_train": FlippedFeaturesAlone}, "iterator FlippedFeaturesAlone changes targets"),
-    "batches twice": ({"iterator_train": Twice}, "iterator Twice made a batch of 8 rows, but drew only 0 "),
-    "every other batch": ({"iterator_train": OneInTwo}, "iterator OneInTwo .*leaves rows out"),
-    "last batch left out": ({"iterator_train": WithoutLast}, "WithoutLast drew 2 more rows than its batches have"),
-    "last batch first": ({"iterator_train": LastFirst}, "LastFirst changes"),
-    "collate_fn by label": ({"iterator_train__collate_fn": by_label}, "collate_fn by_label changes"),
-    "collate_fn that drops rows": ({"iterator_train__collate_fn": without_first}, "collate_fn without_first changes"),
-    "iterator with rows of its own": ({"iterator_train": OwnRows}, "OwnRows made a batch of 8 rows, but drew only 0 "),
-    "dataset that sorts": (
-        {"dataset": AscendingRows, "iterator_train__shuffle": True},
-        "dataset AscendingRows changes",
+    "collate_fn by label": ({"iterator_train__collate_fn": by_label}, r"other targets than y says.*collate_fn"),
+    "collate_fn that changes targets": ({"iterator_train__collate_fn": halved}, "other targets than y says"),
+    "collate_fn that drops rows": (
+        {"iterator_train__collate_fn": without_first},
+        "a batch of 7 rows, but 8 rows were drawn for it",
     ),
+    "collate_fn that repeats rows": (
+        {"iterator_train__collate_fn": repeated},
+        "a batch of 16 rows, but 8 rows were drawn for it",
+    ),
+    "collate_fn of an evaluation": (
+        {"iterator_valid__collate_fn": by_label, "iterator_train__drop_last": True, "batch_size": 30},
+        "other targets than y says",
+    ),
+    "dataset that sorts": ({"dataset": Sorted}, r"other targets than y says.*Its dataset is a Sorted.*let a sampler"),
+    "dataset that sorts, predicted": ({"dataset": Sorted, "record": "epoch"}, "other targets than y says"),
+    "dataset that sorts for a split": (
+        {"dataset": Sorted, "train_split": lambda dataset, y=None: (Subset(dataset, range(50)), None)},
+        "other targets than y says",
+    ),
+    "dataset that changes labels": ({"dataset": Reversed}, "other targets than y says.*classes as numbers from 0"),
     "batches of slices": (
         {"iterator_train__sampler": [slice(0, 50)]},
         "several rows at once, as slice.*batch_size=None",
@@ -263,25 +253,69 @@ REFUSED = {
 def test_what_cannot_be_matched_is_refused(scripted, case, fit):
     X, y, net, _, _ = scripted
     params, message = REFUSED[case]
-    net.set_params(train_split=None, **params)
-    model = ForgettingSelector(net)
+    params = {"train_split": None} | params
+    record = params.pop("record", "batch")
+    net.set_params(**params)
+    model = ForgettingSelector(net, record=record)
     if fit == "recorder":
-        model = net.set_params(callbacks=[Clock(), ForgettingRecorder()])
+        model = net.set_params(callbacks=[Clock(), ForgettingRecorder(record)])
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
 
 
-@pytest.mark.parametrize(
-    "params", [{"iterator_train": FlippedRows}, {"iterator_train__collate_fn": by_label}, {"iterator_train": LastFirst}]
-)
-def test_an_order_that_targets_cannot_tell(scripted, params):
-    """Batches of one class each look the same after any change of order."""
+@pytest.mark.parametrize("fit", ["recorder", "selector"])
+@pytest.mark.parametrize("iterator", [OnDevice, ReadsSamples, Prefetching, ByHand])
+def test_iterators_that_are_no_plain_loaders(scripted, iterator, fit):
+    """Their batches can't carry numbers. A pass of its own needs none."""
+    X, y, net, events, _ = scripted
+    net.set_params(train_split=None, iterator_train=iterator)
+    for record in ("batch", "epoch"):
+        recorder = ForgettingRecorder(record)
+        model = ForgettingSelector(clone(net), record=record)
+        if fit == "recorder":
+            model = clone(net).set_params(callbacks=[Clock(), recorder])
+        if record == "batch":
+            with pytest.raises(TypeError, match=rf"is a {iterator.__name__}.*sampler.*collate_fn.*record='epoch'"):
+                model.fit(X, y)
+        else:
+            model.fit(X, y)
+            scores = recorder.scores_ if fit == "recorder" else model._scores
+            np.testing.assert_array_equal(scores.events, events)
+
+
+class SortsInFit(NeuralNetClassifier):
+    def fit(self, X, y):
+        order = np.argsort(y, kind="stable")
+        return super().fit(X[order], y[order])
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_a_fit_that_sorts_is_refused(scripted, record):
     X, y, net, _, _ = scripted
-    X, y = np.repeat(X[:6], 8, axis=0), np.repeat([0, 1, 2] * 2, 8)
-    if params.get("iterator_train") is LastFirst:
-        y = np.repeat([0, 0, 1, 1, 0, 0], 8)
-    net.set_params(train_split=None, callbacks=[ForgettingRecorder()], **params)
-    with pytest.raises(ValueError, match=r"change the order of rows.*can't be detected.*shuffle=True"):
+    net = SortsInFit(**{**net.get_params(deep=False), "train_split": None})
+    with pytest.raises(ValueError, match=r"fit of SortsInFit trains on rows in another order"):
+        ForgettingSelector(net, record=record).fit(X, y)
+
+
+class SkipsBatches(NeuralNetClassifier):
+    def run_single_epoch(self, iterator, *args, **kwargs):
+        batches = [] if iterator is None else [batch for number, batch in enumerate(iterator) if number != 6]
+        super().run_single_epoch(batches, *args, **kwargs)
+
+
+class AddsBatches(NeuralNetClassifier):
+    def run_single_epoch(self, iterator, *args, **kwargs):
+        super().run_single_epoch([] if iterator is None else 2 * list(iterator), *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(SkipsBatches, r"run_single_epoch has taken 1 batches"), (AddsBatches, "batch of 8 rows, but 0 rows were drawn")],
+)
+def test_batches_that_a_net_leaves_out_or_repeats(scripted, kind, message):
+    X, y, net, _, _ = scripted
+    net = kind(**{**net.get_params(deep=False), "train_split": None, "callbacks": [Clock(), ForgettingRecorder()]})
+    with pytest.raises(ValueError, match=message):
         net.fit(X, y)
 
 
@@ -315,35 +349,9 @@ def test_row_numbers_as_tensors(scripted, case):
     np.testing.assert_array_equal(recorder.scores_.events, events)
     with pytest.raises(AttributeError):
         clone(net).set_params(callbacks=[]).fit(X, y)
-    with pytest.raises(TypeError, match=r"gives row numbers as tensors.*rows\.tolist\(\)"):
+    with pytest.raises(AttributeError):  # as without a recorder
         clone(net).fit(X, y)
     np.testing.assert_array_equal(ForgettingSelector(net).fit(X, y)._scores.events, events)
-
-
-@pytest.mark.parametrize("descending", [False, True])
-def test_an_order_that_targets_in_order_cannot_tell(scripted, descending):
-    """Labels that only rise, or only fall, within batches stay in order if the rows of one class change places."""
-    X, _, net, _, _ = scripted
-    X, y = np.repeat(X[:6], 8, axis=0), np.sort(np.arange(48) % 3)
-
-    def sort_by_label(samples):
-        return default_collate(sorted(samples[::-1], key=lambda sample: int(sample[1]), reverse=descending))
-
-    net.set_params(batch_size=10, train_split=None, callbacks=[ForgettingRecorder()])
-    net.set_params(iterator_train__collate_fn=sort_by_label)
-    with pytest.raises(ValueError, match=r"change the order of rows.*can't be detected.*shuffle=True"):
-        net.fit(X, y[::-1].copy() if descending else y)
-
-
-def test_classes_in_order_are_told_apart_in_an_evaluation(scripted):
-    X, y, net, events, _ = scripted
-    order = np.argsort(y, kind="stable")
-    net.set_params(train_split=None, iterator_valid__collate_fn=Counting(), batch_size=2)
-    scores = ForgettingSelector(net, record="epoch").fit(X[order], y[order])._scores
-    np.testing.assert_array_equal(scores.events, events[order])
-    net.set_params(iterator_valid__collate_fn=by_label)
-    with pytest.raises(ValueError, match="collate_fn by_label changes"):
-        ForgettingSelector(net, record="epoch").fit(X[order], y[order])
 
 
 def test_a_collate_fn_runs_once_a_batch(scripted):
@@ -363,7 +371,7 @@ def test_targets_that_are_nowhere(scripted):
     net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__collate_fn=Counting())
     with pytest.raises(ValueError, match=r"targets of the dataset are unknown.*net.fit\(dataset, y\)"):
         net.fit(Pairs(X, y), None)
-    for labels in (y, pd.Series(y, range(50, 100))):
+    for labels in (y, pd.Series(y, range(50, 100)), torch.from_numpy(y)):
         net.fit(Pairs(X, y), labels)
         np.testing.assert_array_equal(recorder.scores_.events, events)
 
@@ -374,30 +382,21 @@ def test_a_dataset_that_makes_batches(scripted):
     net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
     net.fit(StackDataset(torch.from_numpy(X), torch.from_numpy(y)), None)  # of torch itself
     np.testing.assert_array_equal(recorder.scores_.events, events)
-    net = clone(net)
-    recorder = ForgettingRecorder()
-    net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
-    with pytest.raises(ValueError, match=r"dataset AscendingPairs may change the order.*are unknown"):
-        net.fit(AscendingPairs(X, y), None)
+    # Samples are read one by one, because its own batches may have another order.
     for dataset in (AscendingPairs(X, y), Subset(AscendingPairs(X, y), range(50))):
-        with pytest.raises(ValueError, match="dataset AscendingPairs changes"):
-            net.fit(dataset, y)
-    # The selector takes single samples.
+        recorder = ForgettingRecorder()
+        clone(net).set_params(callbacks=[Clock(), recorder]).fit(dataset, None)
+        np.testing.assert_array_equal(recorder.scores_.events, events)
     np.testing.assert_array_equal(ForgettingSelector(net).fit(AscendingPairs(X, y), y)._scores.events, events)
-    recorder = ForgettingRecorder()
-    net = clone(net).set_params(callbacks=[Clock(), recorder], iterator_train__shuffle=False)
-    net.fit(AscendingPairs(X, y), y)
-    np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
 @pytest.mark.parametrize("record", ["batch", "epoch"])
-@pytest.mark.parametrize("rows", [None, range(49, 9, -1)])
-def test_whole_batches_are_taken_from_a_dataset_that_has_them(scripted, record, rows):
+def test_whole_batches_are_taken_from_a_dataset_that_has_them(scripted, record):
     X, y, net, events, _ = scripted
     recorder, dataset = ForgettingRecorder(record), InBatches(X, y)
     net.set_params(train_split=None, callbacks=[Clock(), recorder], iterator_train__shuffle=True)
-    net.fit(dataset if rows is None else Subset(dataset, rows), None)
-    np.testing.assert_array_equal(recorder.scores_.events, events if rows is None else events[rows])
+    net.fit(dataset, None)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
 class Shuffles(Callback):
@@ -418,7 +417,7 @@ class Shuffles(Callback):
 def test_targets_that_change_during_the_training(scripted, targets):
     X, y, net, _, _ = scripted
     net.set_params(callbacks=[Clock(), Shuffles(targets)])
-    with pytest.raises(ValueError, match=r"other targets than before.*give each row the same target each time"):
+    with pytest.raises(ValueError, match=r"other targets than y says.*give each row the same target each time"):
         ForgettingSelector(net).fit(X, y)
 
 
@@ -428,7 +427,10 @@ def test_partial_fit_with_another_dataset(scripted, record):
     recorder = ForgettingRecorder(record)
     net.set_params(callbacks=[Clock(), recorder], train_split=None, max_epochs=3).partial_fit(Pairs(X, y), None)
     for other in (Pairs(X[::-1].copy(), y[::-1]), Pairs(X, 2 - y)):
-        with pytest.raises(ValueError, match=r"partial_fit got another dataset than before, call net.initialize\(\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"(?s)or than before.*partial_fit got another dataset than before, call net.initialize\(\)",
+        ):
             clone_of(net).partial_fit(other, None)
     net.partial_fit(Pairs(X, y), None)
     np.testing.assert_array_equal(recorder.scores_.events, events)
@@ -583,37 +585,37 @@ def test_accuracy_by_a_callback_is_that_of_the_net(data):
     assert selector.estimator_.history[-1, "accuracy"] == right.mean()
 
 
-def drawn_rows(labels, dtype=None):
-    return DrawnRows(TensorDataset(torch.zeros(len(labels)), torch.tensor(labels)), np.array(labels, dtype))
+@pytest.mark.parametrize("positions", [[2, 0], np.array([2, 0]), torch.tensor([2, 0]), [2, -3], slice(0, 3, 2)])
+def test_positions_in_any_form(scripted, positions):
+    """The sampler makes the batches; the other rows are left to the end of the epoch."""
+    X, y, net, events, _ = scripted
+    X, y, events = X[:3], np.array([0, 1, 2]), events[:3]
+    X[:, -1] = y
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=None, callbacks=[Clock(), recorder])
+    net.set_params(iterator_train__batch_size=None, iterator_train__sampler=[positions])
+    net.fit(TensorDataset(torch.from_numpy(X), torch.from_numpy(y)), y)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
-@pytest.mark.parametrize(
-    ("labels", "is_known"), [([1], True), ([0, 1], False), ([1, 0], False), ([1, 1], False), ([0, 1, 0], True)]
-)
-def test_order_is_known_only_if_targets_rise_and_fall(labels, is_known, dtype):
-    rows = drawn_rows(labels, dtype)
-    rows.draw(list(range(len(labels))))
-    assert rows.take(torch.tensor(labels)).tolist() == list(range(len(labels)))
-    with nullcontext() if is_known else pytest.raises(ValueError, match="can't be detected"):
-        rows.end()
+@pytest.mark.parametrize("train_split", [None, False])
+def test_no_train_split(scripted, train_split):
+    X, y, net, events, _ = scripted
+    recorder = ForgettingRecorder()
+    net.set_params(train_split=train_split, callbacks=[Clock(), recorder]).fit(X, y)
+    np.testing.assert_array_equal(recorder.scores_.events, events)
+    assert recorder.scores_.presentations.tolist() == [6] * 50
 
 
-def test_a_batch_of_which_nothing_was_drawn():
-    with pytest.raises(ValueError, match="made a batch of 2 rows, but drew only 0"):
-        drawn_rows([0, 1, 0]).take(torch.tensor([0, 1]))
+def test_a_loader_is_left_as_it_was(scripted):
+    X, y, net, _, _ = scripted
+    loaders = []
 
+    def make(dataset, batch_size):
+        loaders.append(DataLoader(dataset, batch_size))
+        return loaders[0]
 
-@pytest.mark.parametrize("positions", [[2, 0], (2, 0), np.array([2, 0])])
-def test_positions_in_any_sequence(positions):
-    rows = drawn_rows([0, 1, 0])
-    assert rows.draw(positions) is positions
-    assert rows.take(torch.tensor([0, 0])).tolist() == [2, 0]
-
-
-def test_what_replaces_a_sampler_can_be_copied(net, data):
-    dataset = net.initialize().get_dataset(*data)
-    loader = follow(lambda dataset: DataLoader(dataset, 7), dataset, drawn_rows([0] * 120))
-    copy = pickle.loads(pickle.dumps(loader.batch_sampler))
-    assert list(copy) == list(loader.batch_sampler)
-    assert copy.batch_size == 7
+    net.set_params(train_split=None, callbacks=[Clock(), ForgettingRecorder()], iterator_train=make).fit(X, y)
+    batch, targets = next(iter(loaders[0]))
+    np.testing.assert_array_equal(batch, X[:8])
+    np.testing.assert_array_equal(targets, y[:8])

@@ -33,30 +33,6 @@ def shuffled_loader(dataset, batch_size):
     return DataLoader(dataset, batch_size=batch_size, sampler=RandomSampler(dataset))
 
 
-class ByHand:
-    """An iterator that is no DataLoader: blocks of rows, drawn by the dataset, in an order of its own."""
-
-    def __init__(self, dataset, batch_size):
-        self.dataset = dataset
-        self.batch_size = batch_size
-
-    def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
-
-    def __iter__(self):
-        order = np.random.permutation(len(self.dataset))
-        for start in range(0, len(order), self.batch_size):
-            yield default_collate([self.dataset[i] for i in order[start : start + self.batch_size].tolist()])
-
-
-class OfArrays(ByHand):
-    def __iter__(self):
-        order = np.random.permutation(len(self.dataset))
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield torch.as_tensor(self.dataset.X[rows]), torch.as_tensor(self.dataset.y[rows])
-
-
 def label_collate(samples):
     X, y = default_collate(samples)
     return X, torch.eye(3)[y].argmax(1)  # fails where y is no label
@@ -102,8 +78,6 @@ ITERATORS = {
         "iterator_train__batch_size": None,
     },
     "one batch": {"batch_size": -1},
-    "by hand": {"iterator_train": ByHand},
-    "of arrays": {"iterator_train": OfArrays},
     "collate_fn that needs labels": {"iterator_train__collate_fn": label_collate, "iterator_train__shuffle": True},
     "dataset": {"dataset": OwnDataset, "iterator_train__shuffle": True},
     "dataset of many items": {"dataset": ManyItems, "iterator_train__shuffle": True},
@@ -401,18 +375,6 @@ def test_after_a_training_that_failed(scripted):
     np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
-def test_an_iterator_that_changes_the_targets(scripted):
-    class Halved(OfArrays):
-        def __iter__(self):
-            for X, y in super().__iter__():
-                yield X, y / 2
-
-    X, y, net, _, _ = scripted
-    net.set_params(callbacks=[Clock(), ForgettingRecorder()], train_split=None, iterator_train=Halved)
-    with pytest.raises(ValueError, match="iterator Halved changes targets"):
-        net.fit(X, y)
-
-
 def mixing_collate(samples):
     X, y = default_collate(samples)
     return X, torch.eye(3)[y.flip(0)].argmax(1)
@@ -422,7 +384,7 @@ def test_a_collate_fn_whose_rows_are_unknown(scripted):
     X, y, net, _, _ = scripted
     net.set_params(callbacks=[Clock(), ForgettingRecorder()], train_split=None)
     net.set_params(iterator_train__collate_fn=mixing_collate)
-    with pytest.raises(ValueError, match="collate_fn mixing_collate changes targets"):
+    with pytest.raises(ValueError, match=r"other targets than y says.*collate_fn"):
         net.fit(X, y)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import IterableDataset
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from skprune._recorder import _outcome
+from skprune._recorder import outcome_of
 
 # The label that transformers' losses leave out, and its collators pad labels with.
 _NO_LABEL = -100
@@ -50,7 +50,7 @@ def outcomes_of(output, labels, n_rows, model):
     labelled = labels != _NO_LABEL
     n_classes = logits.shape[-1]
     known = (labels >= 0) & (labels < n_classes)
-    correct, margin = _outcome(logits.softmax(-1).reshape(-1, n_classes), labels.where(known, 0).reshape(-1))
+    correct, margin = outcome_of(logits.softmax(-1).reshape(-1, n_classes), labels.where(known, 0).reshape(-1))
     # Labels of no class are reported where outcomes are counted: to look here, a GPU would have to be waited for.
     margin = margin.where((known | ~labelled).reshape(-1), torch.inf)
     # One column a token, or a single one where each row has one label.

@@ -47,7 +47,7 @@ class ForgettingTrainerMixin(Trainer):
         When training begins: if the model is no classifier (a regression, multi-label or causal language model head),
         the batches have no labels, the data collator changes the order of rows, or a checkpoint holds the scores of
         another number of rows. While training: if the model is not called, its logits do not fit the labels or are nan
-        or infinite, labels are not classes of the model, or the sampler draws numbers that are not row numbers.
+        or infinite, or labels are not classes of the model.
     TypeError
         When training begins: if the training dataset has no length or is not indexed, or ``get_train_dataloader``
         returns no torch DataLoader.
