@@ -21,8 +21,9 @@ from tqdm import tqdm
 from skprune._folds import name_of, score_fold, warn_once
 from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
-from skprune._selection import Strategy, check_selection, count_kept
+from skprune._selection import Strategy, check_selection
 from skprune._selector import ForgettingSelector
+from skprune._strategies import count_kept
 
 K = (0.1, 0.3, 0.5, 0.7, 0.9)
 STRATEGIES = ("most_forgotten", "coverage", "random")
@@ -321,7 +322,7 @@ def _check_candidates(k, strategies):
         if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
             raise ValueError(f"{name} must be a list with at least one value, such as {example}; got {values!r}.")
     for size, strategy in product(k, strategies):
-        check_selection(size, strategy, "drop", "margin", False)
+        check_selection(size, strategy, "drop", "margin", False, 0)
 
 
 def _with_selector(estimator):

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import cross_val_score
 
-from skprune._guard import PruningWarning
+from skprune.exceptions import PruningWarning
 
 
 class Fold(NamedTuple):

@@ -115,7 +115,7 @@ def test_rows_that_were_not_presented_are_not_wrong():
 
 def test_labels_that_have_no_order_are_counted():
     scores = record(np.ones((2, 4), dtype=bool), np.tile([0.1, 0.2, 0.3, 0.4], (2, 1)))
-    quiet(scores, 0.5, y=np.array(["a", None, "b", "a"], dtype=object))
+    quiet(scores, 3, y=np.array(["a", None, "b", "a"], dtype=object))
 
 
 def test_of_a_callable_it_is_not_known_what_it_reads():
@@ -134,9 +134,9 @@ def test_the_accuracy_of_runs_is_that_of_their_last_presentations():
 
 def test_a_net_that_never_learned(data):
     X, y = data
-    selector = ForgettingSelector(make_net(MLP, lr=0.0), k=0.5, random_state=0).fit(X, y)
+    selector = ForgettingSelector(make_net(MLP, lr=0.0), k=0.5, random_state=0)
     with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: the scoring net was right on"):
-        selector.transform(X)
+        selector.fit(X, y)
 
 
 def test_clean_digits_are_quiet():
