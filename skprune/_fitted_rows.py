@@ -43,9 +43,9 @@ class FittedRows:
         if n_rows != self.n_rows:
             raise ValueError(
                 f"X has {n_rows} rows, but ForgettingSelector was fitted with {self.n_rows}. transform expects the rows passed "
-                "to fit, in the same order, and returns those that are kept. To drop rows while fitting but not while predicting, "
-                "make the selector a step of skprune.Pipeline; pipe.without_selection()[:-1].transform(X) then returns what its "
-                "last step gets. Reshape your data with X.reshape(1, -1) if X is a single row."
+                "to fit, in the same order, and returns those that are kept. To drop rows while fitting but not while "
+                "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection()[:-1].transform(X) then "
+                "returns what its last step gets. Reshape your data with X.reshape(1, -1) if X is a single row."
             )
         representation, values = _as_matrix(_sample(X, self.rows))
         if representation != self.representation or 0 in values.shape:

@@ -1,6 +1,7 @@
 """When to warn, and at which line."""
 
 import inspect
+import re
 import warnings
 
 import numpy as np
@@ -17,13 +18,14 @@ _MAX_NAMES = 10
 # A warning names the first line outside of these modules, which is the user's.
 _LIBRARIES = {"skprune", "sklearn", "imblearn", "joblib", "skorch", "transformers", "contextlib", "functools"}
 
-# A search fits many clones, which give the same warning. scikit-learn changes the filters for every fit, after which Python
-# shows a warning again unless its action is "once". Filters of the user come before this one.
-warnings.simplefilter("once", PruningWarning, append=True)
+_shown = set()
 
 
 def warn(message, category=PruningWarning):
-    """Warn at the line of the user's code that called one of these libraries.
+    """Warn at the line of the user's code that called one of these libraries, once for each text.
+
+    A search fits many clones, which give the same warning. Python would show it for each, because scikit-learn changes the
+    filters in between, and Python then forgets what it has shown. Filters that the user has set for such warnings are obeyed.
 
     Parameters
     ----------
@@ -33,7 +35,14 @@ def warn(message, category=PruningWarning):
     frame, stacklevel = inspect.currentframe(), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
         frame, stacklevel = frame.f_back, stacklevel + 1
-    warnings.warn(message, category, stacklevel=stacklevel)
+    is_filtered = any(
+        issubclass(category, filtered) and (pattern is None or re.match(pattern, message))
+        for _, pattern, filtered, *_ in warnings.filters
+    )
+    key = (message, category, frame.f_code.co_filename, frame.f_lineno)
+    if is_filtered or key not in _shown:
+        _shown.add(key)
+        warnings.warn(message, category, stacklevel=stacklevel)
 
 
 def warn_of_harm(scores, kept, classes, codes, strategy, tie_break, balance):

@@ -14,8 +14,8 @@ class PruningWarning(UserWarning):
     a worker of `n_jobs` might have trained another net, that a finished run could not be stored in `memory`, and that the
     training of a transformers `Trainer` ended before an epoch was completed or resumed from a checkpoint without scores.
 
-    A warning names the line of your code that called skprune. Python shows a warning with the same text once, so that a search
-    does not repeat it for every fold. To see every one, use ``warnings.simplefilter("always", PruningWarning)``.
+    A warning names the line of your code that called skprune. The same text is shown once for this line, so that a search does
+    not repeat it for every fold. To see every one, use ``warnings.simplefilter("always", PruningWarning)``.
 
     Examples
     --------
