@@ -301,11 +301,11 @@ def pruning_curve(
         shares=np.array(shares),
         scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
         full_scores=scores[0],
-        fewest_rows=_place(choose, candidates, [1.0, *shares * len(strategies)], scores),
+        fewest_rows=_chosen(choose, candidates, [1.0, *shares * len(strategies)], scores),
     )
 
 
-def _place(choose, candidates, shares, scores):
+def _chosen(choose, candidates, shares, scores):
     """Return the candidate that `choose` names, or None if none has a finite mean score."""
     mean = scores.mean(1)
     if not np.isfinite(mean).any():

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import cross_val_score
 
+from skprune._warnings import warn
 from skprune.exceptions import PruningWarning
 
 
@@ -53,13 +54,13 @@ def warn_once(candidates, outcomes):
         message = (
             f"{len(failures)} of {n_fits} fits failed, and their scores are nan: {where}. The first:\n{failures[0]}"
         )
-        warnings.warn(message, FitFailedWarning, stacklevel=3)
+        warn(message, FitFailedWarning)
     where, warned = _gather(candidates, [[fold.warned for fold in folds] for folds in outcomes])
     if warned:
         # One message of each kind: they differ in their numbers.
         kinds = {re.sub(r"\d+", "", message): message for messages in warned for message in messages}
         message = f"{len(warned)} of {n_fits} fits gave warnings: {where}. For example: {' '.join(kinds.values())}"
-        warnings.warn(message, PruningWarning, stacklevel=3)
+        warn(message)
 
 
 def _gather(candidates, happened):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
+from skorch import NeuralNetClassifier
 
 from skprune._scores import ForgettingScores, ScoresLike, as_scores
 from skprune._strategies import STRATEGIES, count_kept, keep_rows
@@ -154,6 +155,17 @@ def select(scores, k, classes, codes, random_state, *, strategy, never_learned, 
     return kept
 
 
+def check_scores(scores, n_rows):
+    """Return scores as :class:`ForgettingScores`; raise a ValueError if there is not one for each row."""
+    scores = as_scores(scores)
+    if len(scores) != n_rows:
+        raise ValueError(
+            f"forgetting_scores has {len(scores)} entries for {n_rows} rows. Cross-validation splits an array along with X, "
+            "but not a ForgettingScores: pass its events, or fit on the rows that were scored."
+        )
+    return scores
+
+
 def _encoded(y):
     """Return the classes of y as a list, and the position of each label in it."""
     if y.dtype.kind != "O":
@@ -179,6 +191,18 @@ def check_selection(k, strategy, never_learned, tie_break, balance, min_per_clas
     check_choice("balance", bool(balance) if isinstance(balance, np.bool_) else balance, (True, False))
     if isinstance(min_per_class, bool) or not isinstance(min_per_class, numbers.Integral) or min_per_class < 0:
         raise ValueError(f"min_per_class must be an int >= 0; got {min_per_class!r}.")
+
+
+def check_training(estimator, record, n_runs):
+    """Raise if one of the parameters of the training is out of its range."""
+    check_choice("record", record, ("batch", "epoch"))
+    if isinstance(n_runs, bool) or not isinstance(n_runs, numbers.Integral) or n_runs < 1:
+        raise ValueError(f"n_runs must be an int >= 1; got {n_runs!r}.")
+    if estimator is not None and not isinstance(estimator, NeuralNetClassifier):
+        raise TypeError(
+            "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
+            f"{estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
+        )
 
 
 def check_choice(name, value, choices, otherwise=""):

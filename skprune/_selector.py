@@ -1,7 +1,6 @@
 """ForgettingSelector: parameters in, kept rows out."""
 
 import copy
-import numbers
 import time
 from typing import Any, Self
 
@@ -20,9 +19,9 @@ from skprune._default_net import make_default_net
 from skprune._fitted_rows import FittedRows, check_same_labels
 from skprune._held_out import consult, reduce_sparse
 from skprune._rows import take_rows
-from skprune._scores import ScoresLike, as_scores
+from skprune._scores import ScoresLike
 from skprune._scoring import score_runs, summarise
-from skprune._selection import Strategy, check_choice, check_selection, select
+from skprune._selection import Strategy, check_scores, check_selection, check_training, select
 from skprune._strategies import forgetting_counts
 
 # Parameters that are read when rows are selected.
@@ -207,15 +206,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in (
-            "_scores",
-            "_selection",
-            "classes_",
-            "estimator_",
-            "n_epochs_",
-            "n_features_in_",
-            "feature_names_in_",
-        ):
+        for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
@@ -257,8 +248,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the selector is not fitted.
         """
         check_is_fitted(self)
-        is_same_form = self._fitted_rows.check(X)
-        if is_same_form and is_matrix(X):
+        if self._fitted_rows.check(X) and is_matrix(X):
             validate_data(self, X, reset=False, skip_check_array=True)  # names of features
         return take_rows(X, self._selected())
 
@@ -305,9 +295,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._selected()
-        mask = np.zeros(len(self._scores), dtype=bool)
-        mask[rows] = True
-        return rows.copy() if indices else mask
+        return rows.copy() if indices else np.isin(np.arange(len(self._scores)), rows)
 
     @available_if(_may_have_features)
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
@@ -363,14 +351,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _check_parameters(self):
         check_selection(*(getattr(self, name) for name in _SELECTING))
-        check_choice("record", self.record, ("batch", "epoch"))
-        if isinstance(self.n_runs, bool) or not isinstance(self.n_runs, numbers.Integral) or self.n_runs < 1:
-            raise ValueError(f"n_runs must be an int >= 1; got {self.n_runs!r}.")
-        if self.estimator is not None and not isinstance(self.estimator, NeuralNetClassifier):
-            raise TypeError(
-                "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
-                f"{self.estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
-            )
+        check_training(self.estimator, self.record, self.n_runs)
 
     def _check_X(self, X, y, trains):
         check_lengths(X, y)
@@ -383,12 +364,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X
 
     def _given(self, forgetting_scores, X, y):
-        scores = as_scores(forgetting_scores)
-        if len(scores) != len(y):
-            raise ValueError(
-                f"forgetting_scores has {len(scores)} entries for {len(y)} rows. Cross-validation splits an array along with X, "
-                "but not a ForgettingScores: pass its events, or fit on the rows that were scored."
-            )
+        scores = check_scores(forgetting_scores, len(y))
         scores = copy.deepcopy(scores)
         return consult(scores, X, y) if scores.ratings is None else scores
 
