@@ -145,6 +145,15 @@ def test_steps_whose_fit_transform_and_transform_differ_a_little(step):
     assert len(pipe.transform(rows)) == 30
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300, 0.0])
+def test_a_column_without_information(value):
+    rows = np.column_stack([X, np.full(240, value)])
+    selector = fitted(rows)
+    assert len(selector.transform(rows)) == 30
+    with pytest.raises(ValueError, match="but they are others"):
+        selector.transform(rows[ORDER])
+
+
 def test_scaled_rows_of_the_same_width_are_told_apart():
     selector = fitted(StandardScaler().fit_transform(10 * X + 100))
     with pytest.raises(ValueError, match=r"use X\[selector.get_support\(\)\]"):
