@@ -2,12 +2,12 @@
 
 from skprune._curve import fewest_rows, pruning_curve
 from skprune._display import ForgettingDisplay, PruningCurveDisplay
-from skprune._guard import PruningWarning
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
 from skprune._selection import select_rows
 from skprune._selector import ForgettingSelector
+from skprune.exceptions import PruningWarning
 
 __version__ = "0.1.0"
 

@@ -50,7 +50,7 @@ def check_labels(y, name):
     return y
 
 
-def check_rows(X, y):
+def check_lengths(X, y):
     """Raise if rows of X can't be indexed, or X and y differ in length."""
     _refuse_masked(X, "X")
     if isinstance(X, torch.Tensor) and X.layout is not torch.strided:

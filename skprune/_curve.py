@@ -3,6 +3,7 @@
 import numbers
 import re
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,17 +13,19 @@ import numpy as np
 import sklearn.pipeline
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
-from skprune._folds import name_of, score_fold, warn_once
 from skprune._memory import is_off
 from skprune._pipeline import Pipeline, make_pipeline
-from skprune._selection import Strategy, check_selection, count_kept
+from skprune._selection import Strategy, check_selection
 from skprune._selector import ForgettingSelector
+from skprune._strategies import count_kept
+from skprune._warnings import warn
 
 K = (0.1, 0.3, 0.5, 0.7, 0.9)
 STRATEGIES = ("most_forgotten", "coverage", "random")
@@ -238,9 +241,10 @@ def pruning_curve(
 
     Warns
     -----
-    PruningWarning, FitFailedWarning
-        At most one of each, if selections gave warnings or fits failed. It says for which strategies and `k`, and in how
-        many folds. Fits in other threads than the main one show each PruningWarning separately.
+    FitFailedWarning
+        If fits failed. It says for which strategies and `k`, and in how many folds.
+    PruningWarning
+        If a selection will probably do harm.
 
     See Also
     --------
@@ -289,22 +293,56 @@ def pruning_curve(
         outcomes = []
         for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
             pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
-            folds = (delayed(score_fold)(pruning, X, y, split, scoring) for split in splits)
+            folds = (delayed(_score_fold)(pruning, X, y, split, scoring) for split in splits)
             outcomes.append(Parallel(n_jobs)(folds))
-    warn_once(candidates, outcomes)
-    scores = np.array([[fold.score for fold in folds] for folds in outcomes], dtype=np.float64)
+    _warn_of_failures(candidates, outcomes)
+    scores = np.array([[score for score, _ in folds] for folds in outcomes], dtype=np.float64)
     n_train = [len(train) for train, _ in splits]
     shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
     return Bunch(
-        strategies=[name_of(strategy) for strategy in strategies],
+        strategies=[_name_of(strategy) for strategy in strategies],
         shares=np.array(shares),
         scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
         full_scores=scores[0],
-        fewest_rows=_place(choose, candidates, [1.0, *shares * len(strategies)], scores),
+        fewest_rows=_chosen(choose, candidates, [1.0, *shares * len(strategies)], scores),
     )
 
 
-def _place(choose, candidates, shares, scores):
+def _score_fold(estimator, X, y, split, scoring):
+    """Fit on one fold; return its score and None, or nan and the traceback of a failure."""
+    try:
+        (score,) = cross_val_score(estimator, X, y, cv=[split], scoring=scoring, error_score="raise")
+        return score, None
+    except Exception:
+        return np.nan, traceback.format_exc()
+
+
+def _warn_of_failures(candidates, outcomes):
+    """Sum up the failures of all fits in one warning; raise a ValueError if all failed."""
+    failures = [[failure for _, failure in folds if failure] for folds in outcomes]
+    n_fits, n_failures = sum(map(len, outcomes)), sum(map(len, failures))
+    first = next((failed[0] for failed in failures if failed), None)
+    if n_failures == n_fits:
+        raise ValueError(f"All {n_fits} fits failed. The first one:\n{first}")
+    where = "; ".join(
+        (f"{_name_of(candidate['strategy'])}, k={candidate['k']}" if "strategy" in candidate else "all rows")
+        + f" ({len(failed)} of {len(folds)} folds)"
+        for candidate, failed, folds in zip(candidates, failures, outcomes, strict=True)
+        if failed
+    )
+    if where:
+        warn(
+            f"{n_failures} of {n_fits} fits failed, and their scores are nan: {where}. The first:\n{first}",
+            FitFailedWarning,
+        )
+
+
+def _name_of(strategy):
+    """Return the name of a strategy, which may be a callable."""
+    return strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
+
+
+def _chosen(choose, candidates, shares, scores):
     """Return the candidate that `choose` names, or None if none has a finite mean score."""
     mean = scores.mean(1)
     if not np.isfinite(mean).any():
@@ -312,7 +350,7 @@ def _place(choose, candidates, shares, scores):
     splits = {f"split{number}_test_score": fold for number, fold in enumerate(scores.T)}
     index = choose({"params": [{"k": share} for share in shares], "mean_test_score": mean, **splits})
     chosen = candidates[index]
-    strategy = name_of(chosen["strategy"]) if "strategy" in chosen else None
+    strategy = _name_of(chosen["strategy"]) if "strategy" in chosen else None
     return Bunch(strategy=strategy, k=chosen["k"], share=float(shares[index]), score=float(mean[index]))
 
 
@@ -321,7 +359,7 @@ def _check_candidates(k, strategies):
         if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
             raise ValueError(f"{name} must be a list with at least one value, such as {example}; got {values!r}.")
     for size, strategy in product(k, strategies):
-        check_selection(size, strategy, "drop", "margin", False)
+        check_selection(size, strategy, "drop", "margin", False, 0)
 
 
 def _with_selector(estimator):

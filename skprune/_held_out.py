@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from skprune._checks import checkable
 from skprune._rows import is_table, take_rows
 from skprune._scores import HeldOut
-from skprune._selection import RULES, SHARES, apply_rule, count_kept
+from skprune._strategies import RULES, SHARES, apply_rule, count_kept
 
 # Ridge regressions are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
 _MAX_ROWS, _MAX_NUMBERS, _MIN_ROWS = 20_000, 2**24, 1000

@@ -11,7 +11,7 @@ from filelock import FileLock
 from sklearn.utils.validation import check_memory
 
 from skprune._digest import digest
-from skprune._guard import PruningWarning
+from skprune.exceptions import PruningWarning
 
 
 def is_off(memory):

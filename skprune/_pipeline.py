@@ -1,7 +1,7 @@
 """A scikit-learn Pipeline in which steps may select rows while fitting."""
 
 from collections.abc import Callable
-from functools import reduce, update_wrapper
+from functools import update_wrapper
 from typing import Any, Self, TypeVar
 
 import sklearn.pipeline
@@ -15,17 +15,22 @@ from sklearn.utils.validation import check_memory
 
 from skprune._callbacks import subtask, task_of, with_callbacks
 from skprune._memory import is_off, recall
-from skprune._rows import row_wise, take_rows
+from skprune._rows import row_wise
 from skprune._steps import (
     can_fit_resample,
     can_fit_transform,
     can_inverse_transform,
     can_transform,
+    check_intermediate,
     check_order,
+    combine,
+    fit_resample,
     kept_rows,
     last_step_has,
+    parts_of,
+    resample_fitted,
     selects,
-    skipped,
+    take_kept,
 )
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -195,10 +200,12 @@ class Pipeline(sklearn.pipeline.Pipeline):
 
     @property
     def sample_indices_(self) -> NDArray[Any]:
-        kept = [kept_rows(step) for _, step in self.steps if selects(step)]
-        if not can_fit_resample(self) or any(rows is None for rows in kept):
+        rows = getattr(self, "_kept", None)
+        if rows is None and can_fit_resample(self):  # such as a slice of a fitted Pipeline
+            rows = kept_rows(self)
+        if rows is None:
             raise AttributeError("No 'sample_indices_': the last step must select rows, and no step may make new ones")
-        return reduce(lambda rows, chosen: rows[chosen], kept)
+        return rows
 
     def without_selection(self) -> sklearn.pipeline.Pipeline:
         """Return a plain Pipeline of the same fitted steps that selects no rows.
@@ -226,45 +233,76 @@ class Pipeline(sklearn.pipeline.Pipeline):
         steps = self.steps if isinstance(self.steps, (list, tuple)) else []
         return next((position for position, step in enumerate(steps) if selects(step[1])), None)
 
+    def _resample_fitted(self, X, y):
+        """Return the rows of X and y that the fitted steps keep."""
+        for _, step in self.steps:
+            if selects(step):
+                X, y = resample_fitted(step, X, y)
+            elif step not in (None, "passthrough"):
+                X = step.transform(X)
+        return X, y
+
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method. The steps after a selecting one get the rows that it keeps."""
-        position = self._first_selecting()
-        self._check_params(position, params)
-        if position is None:
+        vars(self).pop("_kept", None)
+        first = self._first_selecting()
+        self._check_params(first, params)
+        if first is None:
             return getattr(super(), method)(X, y, **params)
-        is_last = skipped(self.steps[position + 1 :])
-        with task_of(self, X, y, n_parts=(position > 0) + 1 + (not is_last)) as task:
-            X, y, params = self._fit_selecting(position, method, X, y, params, task)
-            if is_last:
-                return {"fit": self, "fit_transform": X, "fit_resample": (X, y)}[method]
-            rest = self._part(position + 1, len(self.steps))
-            with subtask(task, self, "fit-steps-behind", X, y, part=rest):
-                result = rest._fit_steps(method, X, y, params)
-            self.steps = [*self.steps[: position + 1], *rest.steps]
-            return self if result is rest else result
+        behind = _asked_for(self._part(first + 1, len(self.steps)), method, params)
+        row_wise_params = set(row_wise(behind, X, self.transform_input or ()))
+        parts, selections = parts_of(self.steps), []
+        with task_of(self, X, y, n_parts=len(parts)) as task:
+            for start, stop in parts:
+                name, step = self.steps[start]
+                if selects(step):
+                    X, y, rows = self._select(start, method, X, y, params, task)
+                    selections.append(rows)
+                    cut = row_wise_params.intersection(_asked_for(self._part(stop, len(self.steps)), method, params))
+                    params = params | take_kept({param: params[param] for param in cut}, name, step, rows)
+                elif stop < len(self.steps):
+                    X, params = self._fit_transform(start, stop, X, y, params, task)
+                else:
+                    return self._fit_last(start, method, X, y, params, task)
+        self._kept = combine(selections)
+        return {"fit": self, "fit_transform": X, "fit_resample": (X, y)}[method]
 
-    def _fit_selecting(self, position, method, X, y, params, task):
-        """Fit the steps up to a selecting one; return X and y of the rows that it keeps, and params for later steps."""
+    def _select(self, position, method, X, y, params, task):
+        """Fit a selecting step; return X and y of the rows that it keeps, and their numbers."""
         name, selector = self.steps[position]
-        head, ours, rest = self._split_params(position, method, params)
-        cut = row_wise(rest, X, own=self.transform_input or ()) if rest else []
-        if position > 0:
-            front = self._part(0, position)
-            front.steps = [*front.steps, (name, "passthrough")]  # the last step of a Pipeline is never stored in memory
-            with subtask(task, self, "fit-steps-in-front", X, y, part=front):
-                X = front.fit_transform(X, y, **head)
-            self.steps = [*front.steps[:-1], *self.steps[position:]]
-            rest = _transform_inputs(front, rest, self.transform_input)
+        params = self._params_of_selecting(name, selector, method, params)
         memory = check_memory(self.memory)
         with subtask(task, self, f"select-rows-{name}", X, y):
             if is_off(memory):
-                selector, X, y = _fit_resample(selector, X, y, ours)
+                selector, X, y = fit_resample(selector, X, y, params)
             else:
                 selector = clone(selector)
-                selector, X, y = recall(memory, (selector, X, y, ours), _fit_resample, selector, X, y, ours)
-        self.steps = [*self.steps[:position], (name, selector), *self.steps[position + 1 :]]
-        return X, y, {**rest, **_take_kept({param: rest[param] for param in cut}, name, selector)}
+                selector, X, y = recall(memory, (selector, X, y, params), fit_resample, selector, X, y, params)
+        self._replace_steps(position, [(name, selector)])
+        return X, y, kept_rows(selector)
+
+    def _fit_transform(self, start, stop, X, y, params, task):
+        """Fit transformers; return X and the parameters named in `transform_input` as the next step gets them."""
+        part = self._part(start, stop)
+        asked = _asked_for(part, "fit_transform", params)
+        # scikit-learn stores all steps in memory but the last one.
+        part.steps = [*part.steps, (self.steps[stop][0], "passthrough")]
+        with subtask(task, self, f"fit-steps-{start}-to-{stop - 1}", X, y, part=part):
+            X = part.fit_transform(X, y, **asked)
+        self._replace_steps(start, part.steps[:-1])
+        return X, _transform_inputs(part, params, self.transform_input)
+
+    def _fit_last(self, start, method, X, y, params, task):
+        """Call a fitting method of the last step, after the transformers in front of it."""
+        part = self._part(start, len(self.steps))
+        with subtask(task, self, "fit-last-steps", X, y, part=part):
+            result = part._fit_steps(method, X, y, _asked_for(part, method, params))
+        self._replace_steps(start, part.steps)
+        return self if result is part else result
+
+    def _replace_steps(self, start, fitted):
+        self.steps = [*self.steps[:start], *fitted, *self.steps[start + len(fitted) :]]
 
     def _part(self, start, stop):
         part = self[start:stop]
@@ -274,7 +312,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     def _check_params(self, position, params):
         """Check steps and parameters before anything is fitted."""
         for name, step in self.steps[:-1] if isinstance(self.steps, (list, tuple)) else ():
-            _check_intermediate(name, step)
+            check_intermediate(name, step)
         if position is None:
             return
         # scikit-learn checks the names and parameters of a Pipeline while fitting it.
@@ -291,62 +329,23 @@ class Pipeline(sklearn.pipeline.Pipeline):
                     f"`Pipeline.fit(X, y, {self.steps[-1][0]}__sample_weight=sample_weight)`; the steps are {', '.join(steps)}."
                 )
 
-    def _split_params(self, position, method, params):
-        """Return the fit parameters of the steps before `position`, of the step there, and of those after it."""
-        name, selector = self.steps[position]
-        method = "fit" if method == "fit_resample" else method
+    def _params_of_selecting(self, name, selector, method, params):
+        """Return the fit parameters of a selecting step."""
         if get_config()["enable_metadata_routing"]:
-            ours = process_routing(self, method, **params)[name][_routed_method(selector)]
-        else:
-            steps = {param: param.partition("__") for param in params}
-            ours = {param: params[full] for full, (step, _, param) in steps.items() if step == name}
-        head = _asked_for(self._part(0, position), "fit_transform", params)
-        return head, ours, _asked_for(self._part(position + 1, len(self.steps)), method, params)
+            method = "fit" if method == "fit_resample" else method
+            return process_routing(self, method, **params)[name][_routed_method(selector)]
+        steps = {param: param.partition("__") for param in params}
+        return {param: params[full] for full, (step, _, param) in steps.items() if step == name}
 
 
 def _asked_for(part, method, params):
     """Return the fit parameters for the steps of a part of a Pipeline."""
+    method = "fit" if method == "fit_resample" else method
     if get_config()["enable_metadata_routing"]:
         names = part.get_metadata_routing().consumes(method, params.keys()) if part.steps else ()
     else:
         names = [param for param in params if param.partition("__")[0] in part.named_steps]
     return {param: values for param, values in params.items() if param in names}
-
-
-def _check_intermediate(name, step):
-    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
-    if selects_inside and not selects(step):
-        raise TypeError(
-            f"The step {name!r} is a Pipeline that selects rows, but has no fit_resample to pass on their y. Put its steps into "
-            f"the outer Pipeline instead: {', '.join(dict(step.steps))}."
-        )
-    if step not in (None, "passthrough") and not selects(step) and not hasattr(step, "transform"):
-        raise TypeError(
-            "All intermediate steps should be transformers and implement fit and transform or fit_resample, or be the "
-            f"string 'passthrough'; '{step}' (type {type(step)}) doesn't"
-        )
-
-
-def _fit_resample(selector, X, y, params):
-    if isinstance(selector, FrozenEstimator):
-        if not hasattr(selector, "transform"):
-            raise ValueError(
-                f"{selector!r} has no transform, so it can't check whether X contains the rows that it was fitted with. Fit the "
-                "other steps on the rows that its fit_resample has returned, or take it out of FrozenEstimator."
-            )
-        return selector, selector.transform(X), take_rows(y, kept_rows(selector))
-    return (selector, *selector.fit_resample(X, y, **params))
-
-
-def _take_kept(params, name, selector):
-    """Cut row-wise parameters to the rows that the selector keeps."""
-    rows = kept_rows(selector)
-    if params and rows is None:
-        raise ValueError(
-            f"The step {name!r} makes new rows, so {', '.join(params)} can't be cut along with X and y: {selector!r} "
-            "has neither get_support nor sample_indices_. Leave them out, or use a step that only selects rows."
-        )
-    return {param: take_rows(values, rows) for param, values in params.items()}
 
 
 def _routed_method(step):

@@ -125,18 +125,20 @@ OF_VALIDATION = ("val", "valid", "validation", "eval", "evaluation", "test", "de
 OF_ROWS = ("weight", "weights", "group", "groups", "scores")
 
 
-def row_wise(params, X, own=()):
-    """Return the names of the fit parameters to cut with `X`, as in the Notes of Pipeline, except those in `own`."""
+def row_wise(params, X, never_cut):
+    """Return the names of the fit parameters to cut with `X`, as in the Notes of Pipeline, except those in `never_cut`."""
+    if not params:
+        return []
     n_rows = count_rows(X)
     words = {name: set(name.rpartition("__")[2].lower().split("_")) for name in params}
     sized = [name for name, values in params.items() if has_entry_per_row(values, n_rows)]
-    own = [name for name in sized if name in own or words[name].intersection(OF_VALIDATION)]
-    cut = [name for name in sized if name not in own]
+    of_validation = [name for name in sized if name in never_cut or words[name].intersection(OF_VALIDATION)]
+    cut = [name for name in sized if name not in of_validation]
     for name in cut:
-        if not words[name].intersection(OF_ROWS) and (own or _has_rows_like(params[name], X)):
+        if not words[name].intersection(OF_ROWS) and (of_validation or _has_rows_like(params[name], X)):
             raise ValueError(
                 f"{name} has one entry for each of the {n_rows} rows of X, but may be validation data: it "
-                + (f"comes with {', '.join(own)} of as many rows" if own else "looks like X")
+                + (f"comes with {', '.join(of_validation)} of as many rows" if of_validation else "looks like X")
                 + f". Its name decides: with one of the words {', '.join(OF_VALIDATION)} it is never cut, otherwise with one of "
                 f"{', '.join(OF_ROWS)} it is cut. Use set_fit_request of metadata routing to give it another name, or select "
                 "rows with fit_resample and fit the later steps on these."

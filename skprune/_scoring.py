@@ -24,12 +24,12 @@ from tqdm import tqdm
 from skprune._batches import LabelledDataset, make_batches
 from skprune._default_net import is_default
 from skprune._digest import digest, net_params, net_state
-from skprune._guard import PruningWarning
 from skprune._held_out import consult
 from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run
 from skprune._scores import ForgettingScores
+from skprune.exceptions import PruningWarning
 
 # If predictions and targets differ in shape, these broadcast them, with a warning at most.
 _REGRESSION = (

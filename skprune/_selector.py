@@ -1,7 +1,6 @@
 """ForgettingSelector: parameters in, kept rows out."""
 
 import copy
-import numbers
 import time
 from typing import Any, Self
 
@@ -9,19 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
-from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
+from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._fitted_rows import FittedRows, check_same_labels
 from skprune._held_out import consult, reduce_sparse
-from skprune._rows import count_rows, is_numeric, take_rows
-from skprune._scores import ScoresLike, as_scores
+from skprune._rows import take_rows
+from skprune._scores import ScoresLike
 from skprune._scoring import score_runs, summarise
-from skprune._selection import Strategy, check_choice, check_selection, forgetting_counts, select_rows
+from skprune._selection import Strategy, check_scores, check_selection, check_training, select
+from skprune._strategies import forgetting_counts
+
+# Parameters that are read when rows are selected.
+_SELECTING = ("k", "strategy", "never_learned", "tie_break", "balance", "min_per_class")
 
 
 def _may_have_features(selector):
@@ -32,9 +36,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Select training rows by what a neural net forgets while it learns.
 
     A scoring net is trained on all rows. A forgetting event happens when the net misclassifies a row that it classified
-    correctly in the previous epoch [1]_. Rows that are never forgotten are often redundant. `k`, `strategy`, `balance`,
-    `never_learned` and `tie_break` are read when rows are selected. After ``set_params``, a fitted selector uses their
-    new values without training again.
+    correctly in the previous epoch [1]_. Rows that are never forgotten are often redundant. `fit` selects rows once. If `k`,
+    `strategy`, `balance`, `min_per_class`, `never_learned` or `tie_break` have changed since, the fitted selector selects once
+    more when it is asked for rows, without training again.
 
     Parameters
     ----------
@@ -63,6 +67,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         kept, or by a seeded draw. Their position is never used.
     balance : bool, default=False
         Whether to keep the same share of every class. The total is still exact.
+    min_per_class : int, default=5
+        Number of rows that are kept of every class, or all rows of a smaller class, as far as the total allows. 0 sets no
+        minimum. It has no effect on ``strategy="random"`` and callables.
     record : {"batch", "epoch"}, default="batch"
         ``"batch"`` uses the predictions that training makes anyway, before each update, without an extra forward
         pass. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
@@ -145,6 +152,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         never_learned: str = "drop",
         tie_break: str = "margin",
         balance: bool = False,
+        min_per_class: int = 5,
         record: str = "batch",
         n_runs: int = 1,
         n_jobs: int | None = None,
@@ -158,6 +166,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.never_learned = never_learned
         self.tie_break = tie_break
         self.balance = balance
+        self.min_per_class = min_per_class
         self.record = record
         self.n_runs = n_runs
         self.n_jobs = n_jobs
@@ -201,7 +210,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
-        X = self._check_X(X, y, trains=forgetting_scores is None)
+        X, fitted_rows = self._check_X(X, y, trains=forgetting_scores is None), FittedRows(X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -211,7 +220,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         codes = codes.astype(np.int64)
         scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
-        self._has_features = is_matrix(X) and is_numeric(X)
+        self._fitted_rows = fitted_rows
+        self._select(scores)
         self._scores = scores
         return self
 
@@ -231,24 +241,15 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the number of rows differs from that in `fit`; if the number of features does and both are numeric; if
-            the built-in net is used and `X` contains nan or inf; or if a parameter was set out of its range.
+            If `X` does not contain the rows passed to `fit`: if their number differs, or if they are in the same
+            representation, with as many columns, and have other values or names of features. Missing values are not compared.
+            Also if a parameter was set out of its range.
         sklearn.exceptions.NotFittedError
             If the selector is not fitted.
         """
         check_is_fitted(self)
-        n_rows = count_rows(X)
-        if n_rows != len(self._scores):
-            raise ValueError(
-                f"X has {n_rows} rows, but {type(self).__name__} was fitted with {len(self._scores)}. transform expects the rows "
-                "passed to fit, in the same order, and returns those that are kept. To drop rows while fitting but not while "
-                "predicting, make the selector a step of skprune.Pipeline; pipe.without_selection()[:-1].transform(X) then "
-                "returns what its last step gets. Reshape your data with X.reshape(1, -1) if X is a single row."
-            )
-        if self._has_features and is_matrix(X) and is_numeric(X):
-            validate_data(self, X, reset=False, skip_check_array=True)
-            if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
-                assert_all_finite(checkable(X), input_name="X")  # as in fit
+        if self._fitted_rows.check(X) and is_matrix(X):
+            validate_data(self, X, reset=False, skip_check_array=True)  # names of features
         return take_rows(X, self._selected())
 
     def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
@@ -294,9 +295,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._selected()
-        mask = np.zeros(len(self._scores), dtype=bool)
-        mask[rows] = True
-        return rows if indices else mask
+        return rows.copy() if indices else np.isin(np.arange(len(self._scores)), rows)
 
     @available_if(_may_have_features)
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
@@ -351,18 +350,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _check_parameters(self):
-        check_selection(self.k, self.strategy, self.never_learned, self.tie_break, self.balance)
-        check_choice("record", self.record, ("batch", "epoch"))
-        if isinstance(self.n_runs, bool) or not isinstance(self.n_runs, numbers.Integral) or self.n_runs < 1:
-            raise ValueError(f"n_runs must be an int >= 1; got {self.n_runs!r}.")
-        if self.estimator is not None and not isinstance(self.estimator, NeuralNetClassifier):
-            raise TypeError(
-                "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
-                f"{self.estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
-            )
+        check_selection(*(getattr(self, name) for name in _SELECTING))
+        check_training(self.estimator, self.record, self.n_runs)
 
     def _check_X(self, X, y, trains):
-        check_rows(X, y)
+        check_lengths(X, y)
         if self.estimator is None and trains:
             check_is_matrix(X)
             check_columns(X)
@@ -372,12 +364,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X
 
     def _given(self, forgetting_scores, X, y):
-        scores = as_scores(forgetting_scores)
-        if len(scores) != len(y):
-            raise ValueError(
-                f"forgetting_scores has {len(scores)} entries for {len(y)} rows. Cross-validation splits an array along with X, "
-                "but not a ForgettingScores: pass its events, or fit on the rows that were scored."
-            )
+        scores = check_scores(forgetting_scores, len(y))
         scores = copy.deepcopy(scores)
         return consult(scores, X, y) if scores.ratings is None else scores
 
@@ -395,6 +382,26 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
         return scores
 
+    def _resample_fitted(self, X, y):
+        """Return the kept rows of X and y, without a fit; raise if they are others than those passed to `fit`."""
+        X_kept = self.transform(X)
+        if y is None:
+            return X_kept, None
+        check_same_labels(check_labels(y, type(self).__name__), self.classes_, self._codes)
+        return X_kept, take_rows(y, self._selected())
+
+    def _select(self, scores):
+        params = {name: getattr(self, name) for name in _SELECTING}
+        rows = select(
+            scores, classes=self.classes_.tolist(), codes=self._codes, random_state=self._selection_seed, **params
+        )
+        self._selection = params, rows
+
     def _selected(self):
-        how = {name: getattr(self, name) for name in ("strategy", "never_learned", "tie_break", "balance")}
-        return select_rows(self._scores, self.k, y=self._codes, random_state=self._selection_seed, **how)
+        """Return the row numbers that the last selection kept, after another one if a parameter has changed since."""
+        check_selection(*(getattr(self, name) for name in _SELECTING))
+        params, _ = self._selection
+        # Types tell 1, one row, from 1.0, all of them.
+        if any((type(old), old) != (type(new := getattr(self, name)), new) for name, old in params.items()):
+            self._select(self._scores)
+        return self._selection[1]

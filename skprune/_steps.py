@@ -1,9 +1,13 @@
 """What the steps of a Pipeline can do, and which rows they have kept."""
 
+from functools import reduce
+from itertools import pairwise
+
 import numpy as np
 import sklearn.pipeline
+from sklearn.frozen import FrozenEstimator
 
-from skprune._rows import count_rows, has_entry_per_row
+from skprune._rows import count_rows, has_entry_per_row, take_rows
 
 
 def selects(step):
@@ -50,11 +54,73 @@ def can_inverse_transform(self):
     return all(hasattr(step, "inverse_transform") for step in steps)
 
 
-def kept_rows(selector):
-    """Return the numbers of the rows that a fitted step kept, or None if it made new rows."""
-    if hasattr(selector, "get_support"):
-        return selector.get_support(indices=True)
-    return getattr(selector, "sample_indices_", None)
+def kept_rows(step):
+    """Return the numbers of the rows that a fitted step keeps, or None if it made new rows."""
+    if hasattr(step, "get_support"):
+        return step.get_support(indices=True)
+    if hasattr(step, "steps"):  # a Pipeline, which may be frozen
+        return combine([kept_rows(part) for _, part in step.steps if selects(part)])
+    return getattr(step, "sample_indices_", None)
+
+
+def combine(selections):
+    """Return the numbers of the rows that are left after several selections, or None if one is unknown."""
+    if any(rows is None for rows in selections):
+        return None
+    return reduce(lambda rows, chosen: rows[chosen], selections)
+
+
+def parts_of(steps):
+    """Return start and stop of the parts of a Pipeline: every selecting step, and the steps in between.
+
+    A part of skipped steps at the end is left out.
+    """
+    borders = {0, len(steps)}.union(*({i, i + 1} for i, (_, step) in enumerate(steps) if selects(step)))
+    parts = list(pairwise(sorted(borders)))
+    return parts[:-1] if skipped(steps[parts[-1][0] :]) else parts
+
+
+def check_intermediate(name, step):
+    selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
+    if selects_inside and not selects(step):
+        raise TypeError(
+            f"The step {name!r} is a Pipeline that selects rows, but has no fit_resample to pass on their y. Put its steps into "
+            f"the outer Pipeline instead: {', '.join(dict(step.steps))}."
+        )
+    if step not in (None, "passthrough") and not selects(step) and not hasattr(step, "transform"):
+        raise TypeError(
+            "All intermediate steps should be transformers and implement fit and transform or fit_resample, or be the "
+            f"string 'passthrough'; '{step}' (type {type(step)}) doesn't"
+        )
+
+
+def fit_resample(selector, X, y, params):
+    """Return a fitted selecting step, and X and y of the rows that it keeps."""
+    if isinstance(selector, FrozenEstimator):
+        return (selector, *resample_fitted(selector, X, y))
+    return (selector, *selector.fit_resample(X, y, **params))
+
+
+def resample_fitted(selector, X, y):
+    """Return the rows of X and y that a fitted selector keeps, after its own check that they are those of its fit."""
+    if hasattr(selector, "_resample_fitted"):
+        return selector._resample_fitted(X, y)
+    if not hasattr(selector, "transform"):
+        raise ValueError(
+            f"{selector!r} has no transform, so it can't check whether X contains the rows that it was fitted with. Fit the "
+            "other steps on the rows that its fit_resample has returned, or take it out of FrozenEstimator."
+        )
+    return selector.transform(X), None if y is None else take_rows(y, kept_rows(selector))
+
+
+def take_kept(params, name, selector, rows):
+    """Cut row-wise parameters to the rows that the selector keeps."""
+    if params and rows is None:
+        raise ValueError(
+            f"The step {name!r} makes new rows, so {', '.join(params)} can't be cut along with X and y: {selector!r} "
+            "has neither get_support nor sample_indices_. Leave them out, or use a step that only selects rows."
+        )
+    return {param: take_rows(values, rows) for param, values in params.items()}
 
 
 def check_order(pipeline, X, X_kept):

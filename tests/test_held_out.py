@@ -11,7 +11,7 @@ from test_scores import record
 
 from skprune import ForgettingScores, _held_out
 from skprune._held_out import _PENALTIES, _accuracy, _best_ridge, consult, margin_of, reduce_sparse
-from skprune._selection import RULES, SHARES
+from skprune._strategies import RULES, SHARES
 
 
 def fit_ridge(F, y, alpha):

@@ -15,7 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
@@ -873,3 +873,86 @@ def test_bad_parameters_are_told_before_anything_is_fitted(data, params, error, 
     with pytest.raises(error, match=message):
         Pipeline([("odd", Odd()), ("clf", Remember())], **params).fit(*data)
     assert Odd.n_fits == 0
+
+
+def draw_globally(scores, n_keep, rng):
+    """A strategy that ignores the generator that it is given."""
+    return np.random.choice(len(scores), n_keep, replace=False)
+
+
+def test_a_strategy_that_draws_is_asked_once(data):
+    X, y = data
+    calls = []
+
+    def counted(scores, n_keep, rng):
+        calls.append(n_keep)
+        return draw_globally(scores, n_keep, rng)
+
+    numbers = np.arange(120)
+    X = np.column_stack([X, numbers])
+    pipe = make_pipeline(ForgettingSelector(k=60, strategy=counted), Remember())
+    pipe.fit(X, y, forgettingselector__forgetting_scores=numbers, remember__sample_weight=numbers)
+    assert calls == [60]
+    rows = pipe[-1].sample_weight_
+    np.testing.assert_array_equal(pipe[-1].X_[:, -1], rows)
+    np.testing.assert_array_equal(pipe[-1].y_, y[rows])
+    np.testing.assert_array_equal(pipe[0].get_support(indices=True), rows)
+    assert calls == [60]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_frozen_selector_that_draws_keeps_the_same_rows_of_y(data, nested):
+    X, y = data
+    numbers = np.arange(120)
+    X = np.column_stack([X, numbers])
+    selector = ForgettingSelector(k=60, strategy=draw_globally).fit(X, y, forgetting_scores=numbers)
+    pipe = make_pipeline(FrozenEstimator(make_pipeline(selector) if nested else selector), Remember())
+    for k in (60, 30):
+        selector.set_params(k=k)
+        pipe.fit(X, y, remember__sample_weight=numbers)
+        rows = pipe[-1].sample_weight_
+        assert len(rows) == k
+        np.testing.assert_array_equal(pipe[-1].X_[:, -1], rows)
+        np.testing.assert_array_equal(pipe[-1].y_, y[rows])
+
+
+def test_sample_indices_are_those_of_the_fit(data):
+    X, y = data
+    pipe = make_pipeline(StandardScaler(), ForgettingSelector(k=10, strategy="most_forgotten", random_state=0))
+    X_kept, _ = pipe.fit_resample(X, y)
+    rows = pipe.sample_indices_.copy()
+    pipe.set_params(forgettingselector__k=5)
+    np.testing.assert_array_equal(pipe.sample_indices_, rows)
+    assert len(X_kept) == len(rows) == 10
+    assert len(pipe.transform(X)) == 5
+    np.testing.assert_array_equal(pipe[1:].sample_indices_, pipe[1].get_support(indices=True))
+    assert len(pipe.fit(X, y).sample_indices_) == 5
+    assert not hasattr(clone(pipe), "sample_indices_")
+
+
+def test_a_frozen_selector_refuses_other_rows(data):
+    X, y = data
+    order = np.random.default_rng(0).permutation(120)
+    selector = ForgettingSelector(k=30).fit(X, y, forgetting_scores=np.arange(120))
+    whole = make_pipeline(StandardScaler(), clone(selector)).fit(
+        X, y, forgettingselector__forgetting_scores=np.arange(120)
+    )
+    for frozen in (selector, whole):
+        pipe = make_pipeline(FrozenEstimator(frozen), Remember()).fit(X, y)
+        with pytest.raises(ValueError, match=r"others: \d+ of 100 rows .* differ.*skprune.Pipeline"):
+            pipe.fit(X[order], y[order])
+        with pytest.raises(ValueError, match="y differs from the labels"):
+            pipe.fit(X, y[order])
+        with pytest.raises(ValueError, match="y differs from the labels"):
+            pipe.fit(X, np.array(["a", "b", "c"])[y])
+        bagging = BaggingClassifier(pipe, n_estimators=2, random_state=0)
+        with pytest.raises(ValueError, match="but they are others"):
+            bagging.fit(X, y)
+
+
+def test_new_rows_of_the_same_number_are_refused(pipe, data):
+    X, y = data
+    pipe.fit(X, y)
+    with pytest.raises(ValueError, match=r"without_selection\(\)\[:-1\].transform\(X\)"):
+        pipe[:-1].transform(X[::-1])
+    assert pipe[:-1].transform(X).shape == (48, 6)

@@ -9,7 +9,7 @@ from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
 from skprune._scores import HeldOut
-from skprune._selection import RULES, SHARES, Rule, _best_rule, apply_rule, count_kept
+from skprune._strategies import RULES, SHARES, Rule, _best_rule, apply_rule, count_kept
 
 STRATEGIES = ["most_forgotten", "least_forgotten", "random", "coverage"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
@@ -23,7 +23,7 @@ def random_scores(n_rows, seed, n_presentations=6):
 
 
 def n_kept(k, n_rows):
-    return min(k, n_rows) if isinstance(k, int) else math.ceil(Fraction(str(k)) * n_rows)
+    return min(k, n_rows) if isinstance(k, int) else math.ceil(Fraction(str(k)) * n_rows * (1 - Fraction(1, 10**12)))
 
 
 def oracle(scores, n_keep, strategy, never_learned):
@@ -93,7 +93,7 @@ def test_permuted_rows_are_selected_permuted(n_rows, seed, k, strategy):
 @pytest.mark.filterwarnings("ignore::skprune.PruningWarning")  # a share of a small class may be one row
 def test_class_shares(y, k, strategy):
     y = np.array(y)
-    kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, random_state=0)
+    kept = select_rows(np.zeros(len(y)), k, y=y, strategy=strategy, balance=True, min_per_class=0, random_state=0)
     n_keep = n_kept(k, len(y))
     assert len(kept) == n_keep
     for label in set(y.tolist()):
@@ -104,7 +104,7 @@ def test_class_shares(y, k, strategy):
 
 def test_largest_remainders_by_hand():
     y = np.repeat(["a", "b", "c"], [50, 31, 19])  # shares of 13: 6.5, 4.03, 2.47
-    kept = select_rows(np.zeros(100), 13, y=y, balance=True, random_state=0)
+    kept = select_rows(np.zeros(100), 13, y=y, balance=True, min_per_class=0, random_state=0)
     assert [np.sum(y[kept] == label) for label in "abc"] == [7, 4, 2]
 
 
@@ -114,7 +114,7 @@ def test_balance_within_classes():
     with pytest.warns(PruningWarning, match="2 of 2 classes would have at most one row left"):
         assert select_rows(scores, 2, y=y, strategy="most_forgotten", balance=True).tolist() == [0, 3]
     with pytest.warns(PruningWarning, match="1 of 2 classes would have at most one row left"):
-        assert select_rows(scores, 2, y=y, strategy="most_forgotten", balance=False).tolist() == [0, 1]
+        assert select_rows(scores, 2, y=y, strategy="most_forgotten", min_per_class=0).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -410,3 +410,80 @@ def test_a_third_is_exact_as_a_fraction():
     assert count_kept(Fraction(1, 3), 300) == 100
     assert count_kept(1 / 3, 300) == 100
     assert count_kept(np.float32(1 / 3), 300) == 101
+
+
+@pytest.mark.parametrize("n_rows", [10, 1000, 10**6])
+def test_rounding_errors_of_shares_keep_no_row_more(n_rows):
+    for tenths, k in enumerate(np.linspace(0.1, 1, 10), start=1):
+        assert count_kept(k, n_rows) == tenths * n_rows // 10
+    assert count_kept(0.1 + 0.2, n_rows) == 3 * n_rows // 10
+    assert count_kept(1e-14, n_rows) == 1
+
+
+RARE = np.repeat(["common", "some", "rare", "single"], [80, 12, 3, 1])
+
+
+@pytest.mark.parametrize("strategy", ["most_forgotten", "least_forgotten", "coverage"])
+@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("k", [10, 14, 40, 90])
+def test_rare_classes_stay(strategy, balance, k):
+    scores = scores_of(np.linspace(1, -1, 96) if strategy == "least_forgotten" else np.linspace(-1, 1, 96))
+    kept = select_rows(scores, k, y=RARE, strategy=strategy, balance=balance, random_state=0)
+    counts = {label: int(np.sum(RARE[kept] == label)) for label in ("common", "some", "rare", "single")}
+    assert sum(counts.values()) == k
+    if k == 10:  # three of each class at most, and what is left
+        assert counts == {"common": 3, "some": 3, "rare": 3, "single": 1}
+    elif k == 14:
+        assert counts == {"common": 5, "some": 5, "rare": 3, "single": 1}
+    else:
+        assert counts["rare"] == 3
+        assert counts["single"] == 1
+        assert counts["some"] >= 5
+
+
+def test_rare_classes_take_their_best_rows_and_others_give_up_their_worst():
+    events = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    y = np.repeat([0, 1], [7, 3])
+    params = dict(y=y, strategy="most_forgotten", random_state=0)
+    assert select_rows(events, 6, min_per_class=0, **params).tolist() == [0, 1, 2, 3, 4, 5]
+    assert select_rows(events, 6, min_per_class=1, **params).tolist() == [0, 1, 2, 3, 4, 7]
+    assert select_rows(events, 6, min_per_class=2, **params).tolist() == [0, 1, 2, 3, 7, 8]
+    assert select_rows(events, 6, **params).tolist() == [0, 1, 2, 7, 8, 9]
+    for strategy in ("random", lambda scores, n_keep, rng: np.arange(n_keep)):
+        kept = select_rows(events, 6, **(params | {"strategy": strategy}))
+        assert kept.tolist() == select_rows(events, 6, min_per_class=0, **(params | {"strategy": strategy})).tolist()
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(0, 300), st.integers(0, 8), st.booleans())
+@pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
+def test_a_minimum_of_rows_of_each_class(sizes, seed, minimum, balance):
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    n_keep = 1 + seed % len(y)
+    scores = random_scores(len(y), seed)
+    params = dict(y=y, strategy="most_forgotten", balance=balance, random_state=0)
+    kept = select_rows(scores, n_keep, min_per_class=minimum, **params)
+    counts = np.bincount(y[kept], minlength=len(sizes))
+    assert len(kept) == len(set(kept)) == n_keep
+    levels = [level for level in range(minimum + 1) if np.minimum(sizes, level).sum() <= n_keep]
+    assert (counts >= np.minimum(sizes, levels[-1])).all()
+    if levels[-1] < minimum:  # as equal as can be
+        assert (counts <= levels[-1] + 1).all()
+    unbounded = select_rows(scores, n_keep, min_per_class=0, **params)
+    if (np.bincount(y[unbounded], minlength=len(sizes)) >= np.minimum(sizes, minimum)).all():
+        assert set(kept) == set(unbounded)
+
+
+def test_classes_that_vanish_are_named():
+    y = np.repeat([f"c{number:03}" for number in range(300)], 2)
+    scores = scores_of(np.linspace(0.1, 1, 600))
+    message = r"^120 of 300 classes vanish, because only 180 rows are kept: 'c\d\d\d', .*, \.\.\.\. Use a larger k"
+    with pytest.warns(PruningWarning, match=message) as caught:
+        kept = select_rows(scores, 0.3, y=y, random_state=0)
+    assert len(set(y[kept])) == 180
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("min_per_class", [-1, 1.0, True, None])
+def test_bad_min_per_class(min_per_class):
+    with pytest.raises(ValueError, match="min_per_class must be an int >= 0; got"):
+        select_rows([1, 2, 3], 2, min_per_class=min_per_class)

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import gather, send_to_device
 from torch.utils.data import DataLoader
 
-from skprune._guard import PruningWarning
+from skprune.exceptions import PruningWarning
 from skprune.huggingface._outcomes import label_name, labels_of, outcomes_of
 from skprune.huggingface._recording import Recording, generators_kept
 from skprune.huggingface._rows import dataset_and_collator

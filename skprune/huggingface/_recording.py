@@ -13,8 +13,8 @@ from sklearn.exceptions import NotFittedError
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from skprune._guard import PruningWarning
 from skprune._scores import ForgettingScores
+from skprune.exceptions import PruningWarning
 from skprune.huggingface._outcomes import check_head, check_labels, count_rows
 from skprune.huggingface._rows import dataset_and_collator
 

@@ -11,8 +11,8 @@ from accelerate.utils import gather, pad_across_processes
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from skprune._guard import PruningWarning
 from skprune._scores import ForgettingScores
+from skprune.exceptions import PruningWarning
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
 from skprune.huggingface._rows import number_rows, split_rows

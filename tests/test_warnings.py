@@ -1,12 +1,16 @@
+import re
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 from conftest import MLP, make_net
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from test_scores import record
 
-from skprune import ForgettingScores, ForgettingSelector, PruningWarning, select_rows
+from skprune import ForgettingScores, ForgettingSelector, PruningWarning, make_pipeline, select_rows
 from skprune._scores import HeldOut
 
 SUSPECTS = "rows kept are suspects"
@@ -115,7 +119,7 @@ def test_rows_that_were_not_presented_are_not_wrong():
 
 def test_labels_that_have_no_order_are_counted():
     scores = record(np.ones((2, 4), dtype=bool), np.tile([0.1, 0.2, 0.3, 0.4], (2, 1)))
-    quiet(scores, 0.5, y=np.array(["a", None, "b", "a"], dtype=object))
+    quiet(scores, 3, y=np.array(["a", None, "b", "a"], dtype=object))
 
 
 def test_of_a_callable_it_is_not_known_what_it_reads():
@@ -134,9 +138,9 @@ def test_the_accuracy_of_runs_is_that_of_their_last_presentations():
 
 def test_a_net_that_never_learned(data):
     X, y = data
-    selector = ForgettingSelector(make_net(MLP, lr=0.0), k=0.5, random_state=0).fit(X, y)
+    selector = ForgettingSelector(make_net(MLP, lr=0.0), k=0.5, random_state=0)
     with pytest.warns(PruningWarning, match=f"{NO_INFORMATION}: the scoring net was right on"):
-        selector.transform(X)
+        selector.fit(X, y)
 
 
 def test_clean_digits_are_quiet():
@@ -202,3 +206,51 @@ def test_suspects_are_those_of_trust(noisy):
     quiet(noisy.with_held_out(agreeing), 0.2, strategy=keep(range(60, 80)))
     with pytest.warns(PruningWarning, match=f"100% of the 20 {SUSPECTS}"):
         select_rows(noisy, 0.2, strategy=keep(range(60, 80)))
+
+
+SEARCH = """
+import numpy as np
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from skprune import ForgettingSelector, Pipeline
+
+X, y = make_classification(120, random_state=0)
+scores = np.arange(120)
+pipe = Pipeline([("prune", ForgettingSelector(k=90, random_state=0)), ("clf", LogisticRegression())])
+search = GridSearchCV(pipe, {"prune__strategy": ["random", "most_forgotten"]}, cv=3)
+search.fit(X, y, prune__forgetting_scores=scores)  # warns
+pipe.set_params(prune__k=130).fit(X, y, prune__forgetting_scores=scores)  # warns
+pipe[0].transform(X)
+pipe[0].set_params(k=140).transform(X)  # warns
+"""
+
+
+def test_a_warning_comes_once_and_names_the_line_of_the_user(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SEARCH)
+    printed = subprocess.run([sys.executable, str(script)], check=True, capture_output=True, text=True).stderr
+    lines = [number for number, line in enumerate(SEARCH.splitlines(), start=1) if "# warns" in line]
+    found = re.findall(r"(\S+):(\d+): PruningWarning: (k=\d+)", printed)
+    assert found == [(str(script), str(line), k) for line, k in zip(lines, ("k=90", "k=130", "k=140"), strict=True)]
+    assert printed.count("Warning:") == 3
+
+
+@pytest.mark.parametrize("strategy", ["most_forgotten", lambda scores, n_keep, rng: np.arange(n_keep)])
+def test_a_fit_warns_once(data, strategy):
+    X, y = data
+    selector = ForgettingSelector(k=130, strategy=strategy, random_state=0)
+    pipe = make_pipeline(selector, LogisticRegression())
+    with pytest.warns(PruningWarning) as caught:
+        pipe.fit(X, y, forgettingselector__forgetting_scores=np.arange(120))
+    selector.transform(X)
+    selector.get_support()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_classes_are_named_as_in_y(data):
+    X, y = data
+    selector = ForgettingSelector(k=0.1, strategy=keep(np.flatnonzero(y != 2)[:12]))
+    with pytest.warns(PruningWarning, match="1 of 3 classes would have at most one row left .*: 'third'"):
+        selector.fit(X, np.array(["first", "second", "third"])[y], forgetting_scores=np.arange(120))

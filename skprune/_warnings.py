@@ -1,90 +1,93 @@
-"""Warnings about kept rows that will probably do harm."""
+"""When to warn, and at which line."""
 
+import inspect
+import re
 import warnings
-from collections import Counter
 
 import numpy as np
+
+from skprune.exceptions import PruningWarning
 
 # There is a warning if the share of suspects among the kept rows is larger than this, and larger than this many times
 # their share of all rows. The report of `python -m benchmarks.quality` says what these values warn about.
 _MAX_SUSPECTS, _MAX_GROWTH = 0.2, 1.2
 # How far the accuracy of the scoring net on its own training rows may lie below that of simple models on held-out rows.
 _MAX_SHORTFALL = 0.1
+# How many classes a message names.
+_MAX_NAMES = 10
+# A warning names the first line outside of these modules, which is the user's.
+_LIBRARIES = {"skprune", "sklearn", "imblearn", "joblib", "skorch", "transformers", "contextlib", "functools"}
+
+_shown = set()
 
 
-class PruningWarning(UserWarning):
-    """Warning that the kept rows will probably do harm, or are not what was meant.
+def warn(message, category=PruningWarning):
+    """Warn at the line of the user's code that called one of these libraries, once for each text.
 
-    See Also
-    --------
-    select_rows : Its documentation lists the reasons that concern the selection of rows.
+    A search fits many clones, which give the same warning. Python would show it for each, because scikit-learn changes the
+    filters in between, and Python then forgets what it has shown. Filters that the user has set for such warnings are obeyed.
 
-    Notes
-    -----
-    Other reasons are that all of several runs start from the same weights, that runs were trained in this process because
-    a worker of `n_jobs` might have trained another net, that a finished run could not be stored in `memory`, and that the
-    training of a transformers `Trainer` ended before an epoch was completed or resumed from a checkpoint without scores.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> from skprune import PruningWarning, select_rows
-    >>> with warnings.catch_warnings():
-    ...     warnings.simplefilter("ignore", PruningWarning)
-    ...     select_rows([2, 0, 1], k=10)
-    array([0, 1, 2])
+    Parameters
+    ----------
+    message : str
+    category : type, default=PruningWarning
     """
+    frame, stacklevel = inspect.currentframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame, stacklevel = frame.f_back, stacklevel + 1
+    is_filtered = any(
+        issubclass(category, filtered) and (pattern is None or re.match(pattern, message))
+        for _, pattern, filtered, *_ in warnings.filters
+    )
+    key = (message, category, frame.f_code.co_filename, frame.f_lineno)
+    if is_filtered or key not in _shown:
+        _shown.add(key)
+        warnings.warn(message, category, stacklevel=stacklevel)
 
 
-def warn_of_harm(scores, kept, y, strategy, tie_break, balance, stacklevel):
+def warn_of_harm(scores, kept, classes, codes, strategy, tie_break, balance):
     """Warn if the scores say little, if many of the kept rows are suspects, or if a class is lost.
 
     Parameters
     ----------
     scores : ForgettingScores
     kept : ndarray of shape (n_keep,), int64
-    y : array-like of shape (n_rows,), or None
+    classes : list of length n_classes, or None
+    codes : ndarray of shape (n_rows,), int64, or None
+        Position of the label of each row in `classes`.
     strategy : str or callable
         With ``"random"``, which ignores the scores, there is no warning about them. What a callable reads is unknown.
     tie_break : str
     balance : bool
-    stacklevel : int
-        As in `warnings.warn`, counted from the caller of this function.
     """
     if len(kept) == len(scores):
         return
-    messages = [_lost_classes(y, kept, balance)]
+    messages = [] if codes is None else [_lost_classes(classes, codes, kept, balance)]
     if strategy != "random":
         no_information = None
         if not callable(strategy):
-            no_information = _no_information(scores, y, strategy == "coverage" or tie_break == "margin")
+            no_information = _no_information(scores, codes, strategy == "coverage" or tie_break == "margin")
         messages.append(no_information or _weak_net(scores) or _many_suspects(scores.suspects, kept))
     for message in filter(None, messages):
-        warnings.warn(message, PruningWarning, stacklevel=stacklevel + 1)
+        warn(message)
 
 
-def _lost_classes(y, kept, balance):
-    if y is None:
+def _lost_classes(classes, codes, kept, balance):
+    sizes = np.bincount(codes, minlength=len(classes))
+    left = np.bincount(codes[kept], minlength=len(classes))
+    # If there are fewer rows than classes, no strategy can keep a row of each.
+    is_lost = left == 0 if len(kept) < len(classes) else (left < 2) & (sizes > 2)
+    if not is_lost.any():
         return None
-    y = np.asarray(y)
-    sizes, left = _count(y), _count(y[kept])
-    n_lost = sum(size > 2 and left.get(label, 0) < 2 for label, size in sizes.items())
-    if n_lost == 0:
-        return None
+    lost = np.flatnonzero(is_lost)
+    names = ", ".join(repr(classes[code]) for code in lost[:_MAX_NAMES]) + ", ..." * (len(lost) > _MAX_NAMES)
+    if len(kept) < len(classes):
+        return f"{len(lost)} of {len(classes)} classes vanish, because only {len(kept)} rows are kept: {names}. Use a larger k."
     remedy = "" if balance else "balance=True, which keeps the same share of every class, or "
     return (
-        f"{n_lost} of {len(sizes)} classes would have at most one row left among the {len(kept)} rows kept, so a classifier "
-        f"can't learn them. Use {remedy}a larger k."
+        f"{len(lost)} of {len(classes)} classes would have at most one row left among the {len(kept)} rows kept, so a classifier "
+        f"can't learn them: {names}. Use {remedy}a larger k."
     )
-
-
-def _count(y):
-    """Return the number of rows of each class that is in `y`."""
-    if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(y):  # class numbers, which need no sorting
-        return {label: size for label, size in enumerate(np.bincount(y).tolist()) if size}
-    if y.dtype.kind == "O":  # labels may not be sortable
-        return Counter(y.tolist())
-    return dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
 
 
 def _weak_net(scores):
@@ -98,7 +101,7 @@ def _weak_net(scores):
     )
 
 
-def _no_information(scores, y, reads_margins):
+def _no_information(scores, codes, reads_margins):
     remedy = (
         "Rows selected by them are no better than random rows. Train the scoring net longer, with more max_epochs, "
         "another lr or scaled features, or use strategy='random'."
@@ -108,10 +111,10 @@ def _no_information(scores, y, reads_margins):
         margins = "" if reads_margins else ", except for the margins, which tie_break='random' ignores"
         return f"The scores carry no information: they are equal for all {len(scores)} rows{margins}. {remedy}"
     accuracy = scores.last_accuracy()
-    if y is None or np.isnan(accuracy):
+    if codes is None or np.isnan(accuracy):
         return None
-    sizes = _count(np.asarray(y)[scores.presentations > 0]).values()
-    largest = max(sizes) / sum(sizes)
+    sizes = np.bincount(codes[scores.presentations > 0])
+    largest = sizes.max() / sizes.sum()
     if accuracy <= largest < 1:
         return (
             f"The scores carry no information: the scoring net was right on {accuracy:.1%} of the rows at their last "

@@ -1,0 +1,263 @@
+"""Which rows to keep: strategies, the rules and strata of "coverage", and how many rows of each class."""
+
+import math
+import numbers
+from fractions import Fraction
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+
+def forgetting_counts(scores, never_learned):
+    """Return the events of `scores`; if `"max"`, never-learned rows count as forgotten at every presentation."""
+    if never_learned != "max":
+        return scores.events
+    return np.where(scores.never_learned, scores.presentations, scores.events)
+
+
+def count_kept(k, n_rows):
+    """Return how many of `n_rows` rows `k` keeps."""
+    if isinstance(k, numbers.Integral):
+        return min(int(k), n_rows)
+    exact = Fraction(str(k)) * n_rows  # of the decimal digits, because 0.55 is a little more in binary
+    nearest = round(exact)
+    # A share that was computed, such as 0.1 + 0.2, is off by some rounding errors.
+    return nearest if math.isclose(exact, nearest, rel_tol=1e-12) else math.ceil(exact)
+
+
+def keep_rows(choose, scores, n_keep, codes, balance, min_per_class, rng):
+    """Return the numbers of the rows to keep, in no particular order.
+
+    Parameters
+    ----------
+    choose : callable
+        Called as ``choose(scores, n_keep, rng)``, it returns the row numbers that a strategy keeps. Without `balance`, it is
+        called with all rows, and then with some rows of each class that needs more or fewer. With `balance`, it is called with
+        the rows of each class.
+    scores : ForgettingScores
+    n_keep : int
+    codes : ndarray of shape (n_rows,), int64, or None
+        Class numbers from 0. If None, classes are ignored.
+    balance : bool
+    min_per_class : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : ndarray of shape (n_keep,), int64
+    """
+    if codes is None:
+        return choose(scores, n_keep, rng)
+    sizes = np.bincount(codes)
+    if balance:
+        kept, wanted = np.empty(0, dtype=np.int64), _round_to_total(n_keep * sizes / len(codes), n_keep)
+    else:
+        kept = choose(scores, n_keep, rng)
+        wanted = np.bincount(codes[kept], minlength=len(sizes))
+    return _fill_quotas(choose, scores, kept, codes, class_quotas(sizes, wanted, n_keep, min_per_class), rng)
+
+
+def class_quotas(sizes, wanted, n_keep, min_per_class):
+    """Return how many rows of each class to keep.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_classes,), int64
+        Numbers of rows.
+    wanted : ndarray of shape (n_classes,), int64
+        How many rows would be kept if there was no minimum, `n_keep` in total.
+    n_keep : int
+    min_per_class : int
+
+    Returns
+    -------
+    quotas : ndarray of shape (n_classes,), int64
+        With the sum `n_keep`. Classes below the minimum get it, or all their rows, and the others give up rows in proportion to
+        what they have above it. If `n_keep` is too small for the minimum, all classes have the same smaller one, and the rows
+        that are left go to the classes that would keep most.
+    """
+    minimum = min(min_per_class, sizes.max())
+    while np.minimum(sizes, minimum).sum() > n_keep:
+        minimum -= 1
+    floors = np.minimum(sizes, minimum)
+    n_left = n_keep - floors.sum()
+    if minimum < min(min_per_class, sizes.max()):
+        larger = np.flatnonzero(sizes > minimum)
+        order = np.lexsort((-sizes[larger], -wanted[larger]))
+        floors[larger[order[:n_left]]] += 1
+        return floors
+    surplus = np.maximum(wanted - floors, 0)
+    return floors + _round_to_total(surplus * n_left / max(surplus.sum(), 1), n_left)
+
+
+def _fill_quotas(choose, scores, kept, codes, quotas, rng):
+    """Return `kept` with the quota of each class: with the best of its other rows, or without the worst of the kept ones."""
+    changes = quotas - np.bincount(codes[kept], minlength=len(quotas))
+    if not changes.any():
+        return kept
+    is_kept = np.zeros(len(codes), dtype=bool)
+    is_kept[kept] = True
+    order = np.argsort(
+        codes.astype(np.min_scalar_type(len(quotas))), kind="stable"
+    )  # small dtypes are sorted much faster
+    by_class = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    for code in np.flatnonzero(changes):
+        rows = by_class[code]
+        if changes[code] > 0:
+            others = rows[~is_kept[rows]]
+            is_kept[others[choose(scores.take(others), int(changes[code]), rng)]] = True
+        else:
+            rows = rows[is_kept[rows]]
+            is_kept[rows] = False
+            is_kept[rows[choose(scores.take(rows), int(quotas[code]), rng)]] = True
+    return np.flatnonzero(is_kept)
+
+
+def _most_forgotten(scores, n_keep, never_learned, tie_break):
+    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=-1)
+
+
+def _least_forgotten(scores, n_keep, never_learned, tie_break):
+    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=1)
+
+
+def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
+    keys = [scores.never_learned] if never_learned == "drop" else []
+    keys.append(sign * forgetting_counts(scores, never_learned))
+    if tie_break == "margin":
+        keys.append(-sign * np.nan_to_num(scores.margins))
+    return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
+
+
+def _random(scores, n_keep, never_learned, tie_break):
+    return lambda scores, n_keep, rng: _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
+
+
+def _coverage(scores, n_keep, never_learned, tie_break):
+    unknown = np.isnan(scores.margins)
+    if unknown.all():  # only counts are known, as for an array
+        return lambda scores, n_keep, rng: _spread(
+            -scores.events.astype(np.float64), -np.inf, RULES[0].exponent, n_keep, rng
+        )
+    if unknown.any():
+        raise ValueError(
+            f"strategy='coverage' needs the margin of every row, but {unknown.sum()} of {len(unknown)} rows have none, because "
+            "they were never presented. Leave them out of X and y, or use strategy='most_forgotten'."
+        )
+    return partial(apply_rule, _best_rule(scores.ratings, n_keep / max(len(scores), 1)))
+
+
+class Rule(NamedTuple):
+    """A way to distribute the kept rows over suspects and strata of difficulty.
+
+    Parameters
+    ----------
+    threshold : float or None
+        A row is dropped first if its trust is below ``-threshold`` times the mean trust. If None, no row is.
+    exponent : float
+        Each stratum of trust gets a budget proportional to this power of its size. With 0 all strata get the same, so
+        that more hard rows are kept. With 1 the shares are those of random rows.
+    """
+
+    threshold: float | None
+    exponent: float
+
+
+# The first rule is used if there are no ratings. The last one keeps random rows.
+RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
+SHARES = (0.03, 0.1, 0.2, 0.35, 0.6)
+# Random rows are kept unless the rating of another rule is higher by more than this.
+_LEAD = 0.002
+
+
+def _best_rule(ratings, share):
+    """Return the rule with the best rating at the share whose logarithm is nearest to that of `share`."""
+    if ratings is None:
+        return RULES[0]
+    if ratings.shape != (len(SHARES), len(RULES)):
+        raise ValueError(
+            f"The scores rate {ratings.shape[1]} rules at {ratings.shape[0]} shares, but strategy='coverage' has {len(RULES)} "
+            f"at {len(SHARES)}. They were probably saved by another version of skprune: compute them again."
+        )
+    row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
+    return RULES[int(np.argmax(row[:-1]))] if row[:-1].max() > row[-1] + _LEAD else RULES[-1]
+
+
+# Strata as in coverage-centric selection, of equal width in trust.
+_MAX_STRATA = 50
+_ROWS_A_STRATUM = 10
+
+
+def apply_rule(rule, scores, n_keep, rng):
+    """Return the numbers of the rows that a rule keeps.
+
+    Parameters
+    ----------
+    rule : Rule
+    scores : ForgettingScores
+    n_keep : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : ndarray of shape (n_keep,), int64
+        In no particular order.
+    """
+    threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
+    return _spread(scores.trust, threshold, rule.exponent, n_keep, rng)
+
+
+def _spread(trust, threshold, exponent, n_keep, rng):
+    """Return `n_keep` rows: from all strata of the rows whose trust reaches a threshold, and only then the others."""
+    trusted, others = np.flatnonzero(trust >= threshold), np.flatnonzero(trust < threshold)
+    if n_keep >= len(trusted):
+        draw = rng.random(len(trust))
+        return np.concatenate([trusted, _smallest(n_keep - len(trusted), [-trust, draw], others)])
+    n_strata = min(_MAX_STRATA, max(1, n_keep // _ROWS_A_STRATUM))
+    edges = np.linspace(trust[trusted].min(), trust[trusted].max(), n_strata + 1)
+    shuffled = rng.permutation(trusted)
+    strata = np.searchsorted(edges[1:-1], trust[shuffled], side="right").astype(np.uint8)
+    sizes = np.bincount(strata, minlength=n_strata)
+    by_stratum = np.split(shuffled[np.argsort(strata, kind="stable")], np.cumsum(sizes)[:-1])
+    budgets = _budgets(sizes, n_keep, exponent)
+    return np.concatenate([rows[:budget] for rows, budget in zip(by_stratum, budgets, strict=True)])
+
+
+def _budgets(sizes, n_keep, exponent):
+    """Divide `n_keep` rows among strata by a power of their sizes; what a small stratum lacks goes to the others."""
+    weights = np.where(sizes > 0, sizes.astype(float) ** exponent, 0)
+    full = sizes == 0
+    while True:
+        left = n_keep - sizes[full].sum()
+        budgets = np.where(full, sizes, left * weights / max(weights[~full].sum(), 1))
+        if not (budgets > sizes).any():
+            return _round_to_total(budgets, n_keep)
+        full |= budgets >= sizes
+
+
+def _round_to_total(shares, total):
+    """Round shares down, except those with the largest remainders, so that they sum to `total`."""
+    rounded = np.floor(shares).astype(np.int64)
+    largest = np.argsort(rounded - shares, kind="stable")
+    rounded[largest[: total - rounded.sum()]] += 1
+    return rounded
+
+
+# Called as ``strategy(scores, n_keep, never_learned, tie_break)`` with all rows, they return the `choose` of keep_rows.
+STRATEGIES = {
+    "most_forgotten": _most_forgotten,
+    "least_forgotten": _least_forgotten,
+    "coverage": _coverage,
+    "random": _random,
+}
+
+
+def _smallest(n_keep, keys, rows):
+    """Return the `n_keep` of `rows` that come first by `keys`; a key only matters if those before it tie."""
+    if n_keep == 0 or n_keep == len(rows) or not keys:
+        return rows[:n_keep]
+    key = keys[0][rows]
+    border = np.partition(key, n_keep - 1)[n_keep - 1]
+    sure, tied = rows[key < border], rows[key == border]
+    return np.concatenate([sure, _smallest(n_keep - len(sure), keys[1:], tied)])
