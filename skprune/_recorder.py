@@ -9,7 +9,7 @@ import torch
 from skorch.callbacks import Callback
 from torch.utils.data import Dataset, Subset
 
-from skprune._digest import digest
+from skprune._cache import digest
 from skprune._numbering import DrawnRows, follow, row_numbers_of, whole_dataset
 from skprune._rows import count_rows, is_table, take_rows
 from skprune._scores import ForgettingScores

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
+from skprune._cache import Lineage, find_store
 from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
 from skprune._held_out import consult, reduce_sparse
@@ -197,7 +198,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
+        for name in ("_scores", "classes_", "_net", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
@@ -207,7 +208,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
             )
-        selection_seed, *seeds = check_random_state(self.random_state).randint(2**31, size=1 + self.n_runs)
+        selection_seed, *seeds = self._draw_seeds()
         codes = codes.astype(np.int64)
         scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
@@ -341,6 +342,37 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._scores.first_learned
 
+    @property
+    def estimator_(self) -> NeuralNetClassifier:
+        if "_net" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute 'estimator_': it has trained no net")
+        return self._net.get()
+
+    # Of selectors that were not cloned, and are no clones. Both are set by __sklearn_clone__.
+    _lineage: Lineage | None = None
+    _entropy: int | None = None
+
+    def __sklearn_clone__(self) -> Self:
+        if self._lineage is None:
+            vars(self).setdefault("_lineage", Lineage())
+        if self.random_state is None and self._entropy is None:
+            self._entropy, self._is_drawn = np.random.randint(2**31), True
+        clone = super().__sklearn_clone__()
+        clone._lineage = self._lineage
+        if self.random_state is None:
+            clone._entropy, clone._is_drawn = self._entropy, True
+        return clone
+
+    def _draw_seeds(self):
+        """Return seeds for the selection and each run. The first fit of a clone uses the number that its original drew."""
+        random_state = self.random_state
+        if random_state is None:
+            if not vars(self).get("_is_drawn"):
+                self._entropy = np.random.randint(2**31)
+            self._is_drawn = False
+            random_state = self._entropy
+        return check_random_state(random_state).randint(2**31, size=1 + self.n_runs)
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_scores")
 
@@ -387,10 +419,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if net is None:
             X = reduce_sparse(X) if sparse.issparse(X) else X
             net = make_default_net(X, len(self.classes_))
-        how = {"record": self.record, "recalls": self.random_state is not None, "progress": self.verbose > 1}
-        scores, self.estimator_, self.n_epochs_ = score_runs(
-            net, X, y, seeds=seeds, n_jobs=self.n_jobs, memory=self.memory, **how
-        )
+        # Without clones and without a seed, no other fit can use the runs.
+        is_stored = self._lineage is not None or self.random_state is not None
+        store = find_store(self.memory, self._lineage) if is_stored else None
+        how = {"record": self.record, "store": store, "n_jobs": self.n_jobs, "progress": self.verbose > 1}
+        scores, self._net, self.n_epochs_ = score_runs(net, X, y, seeds=seeds, **how)
         if self.verbose:
             print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
         return scores

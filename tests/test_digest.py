@@ -16,8 +16,7 @@ import pytest
 import torch
 from conftest import MLP, in_new_process, make_net
 
-import skprune._digest
-from skprune._digest import digest
+from skprune._cache import digest
 
 # A net whose forward calls activate(self, X).
 NET = """
