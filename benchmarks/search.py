@@ -14,13 +14,13 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from skprune._memory import recent
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.data import add_data_option, load
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, make_pipeline
-from skprune._memory import recent
 
 SHARES = np.linspace(0.1, 1, 10).round(1).tolist()
 

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_memory
 from skorch import NeuralNet
 
 from skprune._guard import PruningWarning
@@ -106,7 +105,9 @@ class _Hasher(cloudpickle.Pickler):
         if type(obj) in _VALUES or isinstance(obj, (np.dtype, np.generic)):
             return None
         if type(obj) in (set, frozenset):  # in an order that does not depend on the hashes of str
-            return type(obj).__name__, sorted(repr(item) if type(item) in _PLAIN else "-".join(identify(item)) for item in obj)
+            return type(obj).__name__, sorted(
+                repr(item) if type(item) in _PLAIN else "-".join(identify(item)) for item in obj
+            )
         n_seen = len(self.seen)
         number = self.seen.setdefault(id(obj), (n_seen, obj))[0]
         return number if number < n_seen else self._describe(obj)
@@ -181,7 +182,10 @@ def _used(code, namespace):
     if found := _LOOKUPS.intersection(code.co_names):
         raise pickle.PicklingError(f"{code.co_qualname} finds code or settings by a name, with {min(found)}")
     used = {name: namespace[name] for name in code.co_names if name in namespace}
-    modules = {name: sys.modules.get(name) or sys.modules.get(f"{namespace.get('__package__')}.{name}") for name in code.co_names}
+    modules = {
+        name: sys.modules.get(name) or sys.modules.get(f"{namespace.get('__package__')}.{name}")
+        for name in code.co_names
+    }
     used |= {name: module for name, module in modules.items() if module and not _is_installed(module.__name__)}
     for constant in code.co_consts:
         used |= _used(constant, namespace) if isinstance(constant, CodeType) else {}
@@ -210,8 +214,8 @@ def _is_installed(name):
     top = name.partition(".")[0]
     module = sys.modules.get(name) or sys.modules.get(top)
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-    if top == __package__ or file is None:
-        return top == __package__ or top in sys.stdlib_module_names and name != "__main__"
+    if top in (__package__, "__main__") or file is None:
+        return top == __package__ or top in sys.stdlib_module_names
     is_installed = {"site-packages", "dist-packages"} & {*Path(file).parts}
     if not is_installed and Path(file).suffix not in (".py", ".pyc", ""):
         raise pickle.PicklingError(f"the compiled module {name} is not installed")
@@ -261,7 +265,10 @@ class Lineage:
 
     @property
     def folder(self):
-        """A temporary folder, or None if it can't be made. The process that made it removes it with the last of the selectors, or when it ends."""
+        """A temporary folder, or None if it can't be made.
+
+        The process that made it removes it with the last of the selectors, or when it ends.
+        """
         with self._lock:
             if self._folder is None or not os.path.isdir(self._folder):
                 self._folder = None
@@ -351,14 +358,15 @@ def find_store(memory, lineage):
     if memory is None:
         folder = lineage.folder if lineage is not None else None
         return None if folder is None else Store(folder, lineage, _MAX_BYTES)
-    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
+    if isinstance(memory, (str, os.PathLike)):
+        return Store(_folder_in(memory), lineage)
     if is_off(memory):
         return None
     if not _is_folder(memory):
         raise ValueError(
             f"Runs are stored in files, so memory must be a folder or a joblib.Memory with a folder, got {memory!r}."
         )
-    return Store(_folder_in(memory), lineage)
+    return Store(_folder_in(memory.location), lineage)
 
 
 def is_off(memory):
@@ -370,8 +378,8 @@ def _is_folder(memory):
     return getattr(memory, "backend", None) == "local"
 
 
-def _folder_in(memory):
-    return Path(memory.location) / "joblib" / "skprune"  # Memory.clear clears it as well
+def _folder_in(location):
+    return Path(location) / "joblib" / "skprune"  # Memory.clear clears it as well
 
 
 def recalled(store, key, function):
@@ -395,7 +403,7 @@ def recall(memory, inputs, function, *args):
         warnings.warn(f"The result of a step is not stored in memory, because {error}.", PruningWarning, stacklevel=2)
         return function(*args)
     stored = memory.cache(_call, ignore=["function", "args"])
-    with Store(_folder_in(memory)).locked(key) if _is_folder(memory) else nullcontext():
+    with Store(_folder_in(memory.location)).locked(key) if _is_folder(memory) else nullcontext():
         return stored(key, function, args)
 
 

@@ -18,8 +18,8 @@ from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
-from skprune._folds import name_of, score_fold, warn_once
 from skprune._cache import is_off
+from skprune._folds import name_of, score_fold, warn_once
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import Strategy, check_selection, count_kept
 from skprune._selector import ForgettingSelector

@@ -41,6 +41,12 @@ def shared_runs():
     """Clones of a selector share their runs, as they do for users."""
 
 
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trainings").mkdir()
+    return tmp_path / "trainings"
+
+
 class MLP(torch.nn.Module):
     """Logits of a small net; at module level, so that it pickles."""
 
