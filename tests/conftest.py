@@ -16,7 +16,7 @@ from sklearn.datasets import make_classification
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 
-from skprune._memory import recent
+from skprune import _selector
 
 settings.register_profile("skprune", deadline=None)  # the machine may be busy
 settings.load_profile("skprune")
@@ -30,17 +30,21 @@ def _seed():
 
 
 @pytest.fixture(autouse=True)
-def _no_recent_runs(monkeypatch, request):
-    """Train for every fit, but in tests of what the process keeps; else a second fit would only repeat the first."""
-    if "recent_runs" not in request.fixturenames:
-        monkeypatch.setattr(recent, "max_bytes", 0)
+def _no_shared_runs(monkeypatch, request):
+    """Train for every fit, but in tests of what clones share; else a second fit would only repeat the first."""
+    if "shared_runs" not in request.fixturenames:
+        monkeypatch.setattr(_selector, "Lineage", lambda: None)
 
 
 @pytest.fixture
-def recent_runs(monkeypatch):
-    """The store of the last runs of the process, empty."""
-    monkeypatch.setattr(recent, "entries", {})
-    return recent
+def shared_runs():
+    """Clones of a selector share their runs, as they do for users."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "trainings").mkdir()
+    return tmp_path / "trainings"
 
 
 class MLP(torch.nn.Module):

@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 import tracemalloc
+import warnings
 
 import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import MLP, in_new_process, make_net
+from conftest import MLP, make_net
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -21,7 +22,7 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
-from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, _held_out, _scoring
+from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, PruningWarning, _held_out
 
 
 class Presented(Callback):
@@ -52,18 +53,12 @@ def n_trainings(folder):
     return len(os.listdir(folder))
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "trainings").mkdir()
-    return tmp_path / "trainings"
-
-
 def hold_out_half(dataset, y=None):
     half = np.arange(len(dataset) // 2)
     return Subset(dataset, half), Subset(dataset, half)
 
 
-@pytest.mark.parametrize("train_split", [ValidSplit(5, stratified=True), ValidSplit(0.5), hold_out_half, None])
+@pytest.mark.parametrize("train_split", [ValidSplit(5, stratified=True), ValidSplit(0.5), hold_out_half, None, False])
 def test_no_row_is_held_out(data, train_split):
     # The default of skorch holds out a fifth.
     net = make_net(callbacks=[Presented()], max_epochs=2, train_split=train_split)
@@ -209,6 +204,9 @@ class Pretrained(MLP):
 @pytest.mark.parametrize("estimator", [None, make_net(Pretrained())], ids=["built-in", "module that is an instance"])
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy, lambda X: {"X": torch.from_numpy(X)}])
 def test_memory_knows_tensors_by_what_they_hold(data, tmp_path, estimator, convert):
+    def n_runs():
+        return sum(file.stat().st_size > 0 for file in location.rglob("*-net.pkl"))
+
     X, y = data
     if estimator is None:
         convert = np.asarray
@@ -217,12 +215,12 @@ def test_memory_knows_tensors_by_what_they_hold(data, tmp_path, estimator, conve
     selector = ForgettingSelector(estimator, random_state=0, memory=location)
     trained = joblib.Parallel(2)(joblib.delayed(clone(selector).fit)(convert(X), y) for _ in range(2))
     recalled = clone(selector).fit(convert(X.copy()), y)
-    assert len(list(location.rglob("*.run"))) == 1
+    assert n_runs() == 1
     np.testing.assert_array_equal(recalled.margins_, trained[0].margins_)
     changed = X.copy()
     changed[0, 0] += 1
     clone(selector).fit(convert(changed), y)
-    assert len(list(location.rglob("*.run"))) == 2
+    assert n_runs() == 2
 
 
 @pytest.mark.parametrize(
@@ -284,18 +282,6 @@ def test_runs_on_a_dask_cluster_give_what_they_give_alone(data, folder, tmp_path
     assert n_trainings(folder) == 8
     np.testing.assert_array_equal(alone.forgetting_scores_, together.forgetting_scores_)
     np.testing.assert_array_equal(alone.margins_, together.margins_)
-
-
-def run_with_process_number(number, place, *args):
-    os.getpid = lambda: number
-    return _scoring._run(None, None, place, *args)
-
-
-def test_a_process_of_the_same_number_on_another_machine_is_another_process(data):
-    X, y = data
-    args = (_scoring._place(), make_net(), X.astype(np.float32), y, "batch", 0, False)
-    assert _scoring._run(None, None, *args).net is not None
-    assert in_new_process(run_with_process_number, os.getpid(), *args) is None  # since it has no key to compare
 
 
 def test_workers_share_the_cores(folder):
@@ -408,3 +394,26 @@ def test_bars_where_results_come_all_at_once(data):
     selector = ForgettingSelector(make_net(), n_runs=2, n_jobs=2, verbose=2, random_state=0)
     with joblib.parallel_config(backend="multiprocessing"):
         assert selector.fit(*data)._scores.n_runs == 2
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "params", "warns"),
+    [
+        (2, {"module": MLP()}, True),
+        (1, {"module": MLP()}, False),
+        (2, {}, False),
+        (2, {"module": MLP(), "module__dropout": 0.1}, False),
+    ],
+)
+def test_runs_that_start_from_the_same_weights(data, n_runs, params, warns):
+    selector = ForgettingSelector(make_net(lr=0.0, max_epochs=1, **params), n_runs=n_runs, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        selector.fit(*data)
+    messages = [str(one.message) for one in caught if "is an instance, MLP. All 2 runs" in str(one.message)]
+    assert len(messages) == warns
+    assert all(one.category is PruningWarning for one in caught)
+    # With a learning rate of 0 runs differ by their first weights alone.
+    two = [ForgettingSelector(make_net(lr=0.0, max_epochs=1, **params), random_state=seed) for seed in (0, 1)]
+    one, other = (selector.fit(*data).margins_ for selector in two)
+    assert np.array_equal(one, other) == ("module" in params and "module__dropout" not in params)

@@ -1,7 +1,6 @@
 """The callback that predicts all rows at the end of each epoch of a transformers `Trainer`."""
 
 import inspect
-import warnings
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from accelerate.utils import gather, send_to_device
 from torch.utils.data import DataLoader
 
-from skprune.exceptions import PruningWarning
+from skprune._warnings import warn
 from skprune.huggingface._outcomes import label_name, labels_of, outcomes_of
 from skprune.huggingface._recording import Recording, generators_kept
 from skprune.huggingface._rows import dataset_and_collator
@@ -125,11 +124,9 @@ class ForgettingTrainerCallback(Recording):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.scores_.presentations.any():
-            warnings.warn(
+            warn(
                 f"Training ended at epoch {state.epoch:.3g}: no epoch was completed, so nothing was recorded, and all rows "
-                "count as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch.",
-                PruningWarning,
-                stacklevel=2,
+                "count as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch."
             )
 
     def _record(self, args, state, model, train_dataloader):

@@ -3,7 +3,6 @@
 import base64
 import io
 import random
-import warnings
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from skprune._scores import ForgettingScores
-from skprune.exceptions import PruningWarning
+from skprune._warnings import warn
 from skprune.huggingface._outcomes import check_head, check_labels, count_rows
 from skprune.huggingface._rows import dataset_and_collator
 
@@ -77,11 +76,9 @@ class Recording(TrainerCallback, ExportableState):
         """Go on with the scores of a checkpoint, which transformers puts into the Trainer's state."""
         stored = state.stateful_callbacks.get(type(self).__name__)
         if stored is None:
-            warnings.warn(
+            warn(
                 "The checkpoint that training resumes from holds no forgetting scores, because it was saved by a Trainer "
-                f"without {self.recorder}. Recording starts at epoch {state.epoch:.3g}; the epochs before are unknown.",
-                PruningWarning,
-                stacklevel=2,
+                f"without {self.recorder}. Recording starts at epoch {state.epoch:.3g}; the epochs before are unknown."
             )
             # Where the next checkpoint puts the state of each of the Trainer's callbacks, it expects an entry to be.
             state.stateful_callbacks[type(self).__name__] = self.state()

@@ -1,7 +1,6 @@
 """The Trainer that records forgetting events from the batches that it trains on."""
 
 import base64
-import warnings
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from skprune._scores import ForgettingScores
-from skprune.exceptions import PruningWarning
+from skprune._warnings import warn
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
 from skprune.huggingface._rows import number_rows, split_rows
@@ -252,12 +251,10 @@ class BatchRecording(Recording):
 
     def on_train_end(self, args, state, control, **kwargs):
         if state.epoch < 1:
-            warnings.warn(
+            warn(
                 f"Training ended at epoch {state.epoch:.3g}, before the first epoch was completed: the rows that it did not "
                 "reach count as never learned. Train longer, usually for three epochs or more, without a max_steps below an "
-                "epoch.",
-                PruningWarning,
-                stacklevel=2,
+                "epoch."
             )
 
     def _gather(self):

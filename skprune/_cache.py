@@ -1,0 +1,410 @@
+"""Identity and store of results: a digest of all that a result depends on, and files of results by digest."""
+
+import hashlib
+import os
+import pickle
+import random
+import shutil
+import sys
+import sysconfig
+import tempfile
+import threading
+import uuid
+import weakref
+from collections import deque
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache, lru_cache, reduce
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
+from typing import TypeVar
+
+import cloudpickle
+import numpy as np
+import torch
+from filelock import FileLock
+from sklearn.utils import check_random_state
+from skorch import NeuralNet
+
+from skprune._warnings import warn
+
+# Equal values of these types are one object or several, as it happens.
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+_VALUES = _PLAIN | {bytearray, list, tuple, dict}
+_VERSIONS = (__package__, "torch", "skorch", "numpy", "sklearn")
+# What Python and torch.compile add to classes and modules.
+_ADDED = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
+_ADDED |= {"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__", "__warningregistry__"}
+_ADDED |= {"__annotations_cache__", "___needs_generation_tag_patch"}
+# What using an object fills, by the package of its class.
+_FILLED = {"pandas": {"_cache"}, "scipy": {"_has_sorted_indices", "_has_canonical_format"}}
+# Each training seeds the global generators, and locks hold nothing.
+_STATELESS = {id(vars(random)["random"].__self__), id(check_random_state(None))}
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+# What finds code or settings by a name that is known only when it runs.
+_LOOKUPS = {"__import__", "__globals__", "__subclasses__", "environ", "exec", "getenv", "globals", "import_module"}
+_HEAP_TYPE = 1 << 9  # a flag of types that are made by a class statement, or as one makes them
+# Large results are kept in the folder of a search until it has this size.
+_MAX_BYTES = 2**28
+
+
+class Unstorable(Exception):
+    """A result can't be identified or stored. The message says why."""
+
+
+def identify(obj):
+    """Return a digest of the data in an object, and one of the code that it uses. They are the same in every process.
+
+    Code of an installed package is identified by its name and the version of the package. Other code, from scripts,
+    notebooks and local modules, is identified by its content. Raise Unstorable if a part can't be identified.
+    """
+    try:
+        hasher = _Hasher()
+        hasher.dump((sys.version, list(map(_version, _VERSIONS)), _torch_settings(), obj))
+        data = hasher.digest()
+        for code in hasher.code:  # grows, because code uses other code
+            hasher.dump(_contents(code))
+        return data, hasher.digest()
+    except Exception as error:  # objects that do not support pickle may raise anything
+        raise Unstorable(f"it can't be identified: {error}") from error
+
+
+def digest(obj):
+    """Return the digests of an object as one str, or None if it can't be identified."""
+    with suppress(Unstorable):
+        return "-".join(identify(obj))
+    return None
+
+
+def _torch_settings():
+    autocast = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")]
+    modes = (torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled())
+    precision = (torch.get_default_dtype(), torch.get_float32_matmul_precision())
+    return autocast, modes, precision, torch.get_default_device()
+
+
+class _Hasher(cloudpickle.Pickler):
+    """Hash what cloudpickle would store, with tensors and arrays by their values, and own code by its content."""
+
+    def __init__(self):
+        self.hash = hashlib.blake2b(digest_size=16)
+        stream = SimpleNamespace(write=lambda part: self.hash.update(part))
+        super().__init__(stream, protocol=5, buffer_callback=lambda buffer: self.hash.update(buffer.raw()))
+        self.fast = True  # no memo, because equal strings are one object or several
+        self.seen = {}  # numbers by id, with the objects, so that no other one gets the id
+        self.storages = {}
+        self.code = []
+
+    def digest(self):
+        """Return the digest of what was dumped since the last call."""
+        digest, self.hash = self.hash.hexdigest(), hashlib.blake2b(digest_size=16)
+        return digest
+
+    def persistent_id(self, obj):
+        """Return what stands for an object, or None for what cloudpickle makes of it."""
+        if type(obj) in _VALUES or isinstance(obj, (np.dtype, np.generic)):
+            return None
+        if type(obj) in (set, frozenset):  # in an order that does not depend on the hashes of str
+            return type(obj).__name__, sorted(
+                repr(item) if type(item) in _PLAIN else "-".join(identify(item)) for item in obj
+            )
+        n_seen = len(self.seen)
+        number = self.seen.setdefault(id(obj), (n_seen, obj))[0]
+        return number if number < n_seen else self._describe(obj)
+
+    def _describe(self, obj):
+        package = type(obj).__module__.partition(".")[0]
+        if isinstance(obj, (type, FunctionType, ModuleType)):
+            return self._name(obj)
+        if isinstance(obj, torch.Tensor):
+            return self._describe_tensor(obj)
+        if type(obj) in (np.ndarray, np.memmap) and not obj.dtype.hasobject:
+            order = "F" if obj.flags.fnc else "C"
+            return obj.dtype, obj.shape, order, pickle.PickleBuffer(obj.ravel(order).view(np.uint8))
+        if isinstance(obj, NeuralNet):
+            return type(obj), net_params(obj), _net_state(obj)
+        if isinstance(obj, CodeType):  # without the numbers of lines
+            names = (obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_cellvars)
+            counts = (obj.co_argcount, obj.co_posonlyargcount, obj.co_kwonlyargcount, obj.co_flags)
+            return obj.co_code, obj.co_exceptiontable, names, counts, obj.co_consts
+        if isinstance(obj, type(lru_cache(len))):
+            return "cached", obj.__wrapped__
+        if isinstance(obj, (Lineage, TypeVar, *_LOCKS)) or id(obj) in _STATELESS:
+            return type(obj).__name__, str(obj) if isinstance(obj, TypeVar) else ""
+        if package == "pyarrow" and hasattr(obj, "null_count") and not hasattr(obj, "chunks"):
+            return "pyarrow", _without_null_counts(obj.__reduce__()[1][0])
+        if package in _FILLED:
+            function, args, state, *_ = *obj.__reduce_ex__(5), None, None
+            if isinstance(state, dict):
+                state = {name: value for name, value in state.items() if name not in _FILLED[package]}
+                return function, args, state
+        return None
+
+    def _describe_tensor(self, tensor):
+        storage = self.storages.setdefault(tensor.untyped_storage().data_ptr(), len(self.storages))
+        layout = (str(tensor.dtype), tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), storage)
+        attributes = {name: value for name, value in vars(tensor).items() if not name.startswith("_dynamo")}
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return type(tensor), layout, tensor.requires_grad, attributes, pickle.PickleBuffer(values)
+
+    def _name(self, obj):
+        """Return the name of code. That is enough if it is installed; otherwise its content is written later."""
+        name = "" if isinstance(obj, ModuleType) else obj.__qualname__
+        homes = sorted({str(_home(obj)), str(getattr(obj, "__module__", None) or _home(obj))})
+        if all(map(_is_installed, homes)) and any(_has(home, name, obj) for home in homes):
+            return homes, name, list(map(_version, homes))
+        self.code.append(obj)
+        return type(obj).__name__, name
+
+
+def _without_null_counts(data):
+    """Leave out the number of nulls in an array of pyarrow, which is -1 until somebody asks for it."""
+    kind, length, _, offset, buffers, children, *others = data
+    return (kind, length, offset, buffers, list(map(_without_null_counts, children)), *others)
+
+
+def _contents(code):
+    """Return everything that a class, a function or a module that is not installed uses."""
+    if isinstance(code, (type, ModuleType)):
+        # By name, because some classes get theirs from a set, in an order that varies.
+        members = sorted((name, value) for name, value in vars(code).items() if name not in _ADDED)
+        return (type(code), code.__bases__, members) if isinstance(code, type) else members
+    cells = []
+    for cell in code.__closure__ or ():
+        with suppress(ValueError):  # empty yet
+            cells.append(cell.cell_contents)
+    used = {} if _is_installed(str(_home(code))) else _used(code.__code__, code.__globals__)
+    return code.__code__, code.__defaults__, code.__kwdefaults__, vars(code), cells, used
+
+
+def _used(code, namespace):
+    """Return the globals and the local modules that code and its nested code name."""
+    if found := _LOOKUPS.intersection(code.co_names):
+        raise pickle.PicklingError(f"{code.co_qualname} finds code or settings by a name, with {min(found)}")
+    used = {name: namespace[name] for name in code.co_names if name in namespace}
+    modules = {
+        name: sys.modules.get(name) or sys.modules.get(f"{namespace.get('__package__')}.{name}")
+        for name in code.co_names
+    }
+    used |= {name: module for name, module in modules.items() if module and not _is_installed(module.__name__)}
+    for constant in code.co_consts:
+        used |= _used(constant, namespace) if isinstance(constant, CodeType) else {}
+    return used
+
+
+def _home(code):
+    """Return the name of the module that defines code; a decorator may have set another `__module__`."""
+    if isinstance(code, ModuleType):
+        return code.__name__
+    return code.__globals__.get("__name__") if isinstance(code, FunctionType) else code.__module__
+
+
+def _has(module, name, obj):
+    """Return whether a module has an object under its name, or the object is not Python code."""
+    if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE):
+        return True
+    with suppress(AttributeError, KeyError):
+        return reduce(getattr, name.split("."), sys.modules[module]) is obj
+    return False
+
+
+@cache
+def _is_installed(name):
+    """Return whether a module is of the standard library or of an installed package."""
+    top = name.partition(".")[0]
+    module = sys.modules.get(name) or sys.modules.get(top)
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    if top in (__package__, "__main__") or file is None:
+        return top == __package__ or top in sys.stdlib_module_names
+    is_installed = {"site-packages", "dist-packages"} & {*Path(file).parts}
+    if not is_installed and Path(file).suffix not in (".py", ".pyc", ""):
+        raise pickle.PicklingError(f"the compiled module {name} is not installed")
+    return bool(is_installed) or Path(file).is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def _version(module):
+    return str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))
+
+
+def net_params(net):
+    """Return the parameters of a net that its training depends on."""
+    params = {name: value for name, value in sorted(net.get_params(deep=False).items()) if name != "verbose"}
+    accelerator = params.get("accelerator")  # of skorch's AccelerateMixin, which changes during use
+    if accelerator is not None:  # each process stores its own result, because none can wait for another
+        names = ("process_index", "num_processes", "mixed_precision", "gradient_accumulation_steps", "distributed_type")
+        params["accelerator"] = (type(accelerator), [str(getattr(accelerator, name)) for name in names])
+    return params
+
+
+def _net_state(net):
+    """Return everything in a net that its predictions may depend on, except for its parameters."""
+    others = {"history_", "virtual_params_", "accelerator", *net.get_params(deep=False)}
+    return sorted(
+        (name, value)
+        for name, value in vars(net).items()
+        if name not in others and not name.startswith("callbacks") and not isinstance(value, torch.optim.Optimizer)
+    )
+
+
+class Lineage:
+    """What a selector shares with its clones: a folder for results, and states of code that count as the same.
+
+    Training may change global variables that the code uses, such as a list that a callback fills. The code after a
+    training then counts as the code before.
+    """
+
+    def __init__(self, token=None, folder=None):
+        self.token = token or uuid.uuid4().hex
+        self.before = {}  # digests of code, by those after a training
+        self._folder = folder
+        self._lock = threading.Lock()
+        _lineages[self.token] = self
+
+    def __reduce__(self):
+        return _join, (self.token, self.folder)
+
+    @property
+    def folder(self):
+        """A temporary folder, or None if it can't be made.
+
+        The process that made it removes it with the last of the selectors, or when it ends.
+        """
+        with self._lock:
+            if self._folder is None or not os.path.isdir(self._folder):
+                self._folder = None
+                with suppress(OSError):
+                    self._folder = tempfile.mkdtemp(prefix="skprune-")
+                    weakref.finalize(self, _remove, self._folder, os.getpid())
+            return self._folder
+
+
+_lineages: weakref.WeakValueDictionary[str, Lineage] = weakref.WeakValueDictionary()
+# A worker gets the selectors of a search one after the other, and a lineage must outlive them there.
+_guests: deque[Lineage] = deque(maxlen=16)
+
+
+def _join(token, folder):
+    """Return a lineage that was pickled, perhaps in another process."""
+    lineage = _lineages.get(token)
+    if lineage is None:
+        lineage = Lineage(token, folder)
+        _guests.append(lineage)
+    return lineage
+
+
+def _remove(folder, process):
+    if os.getpid() == process:  # and not a fork of it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Store:
+    """Results in the files of a folder. They are pickles, so the folder must be trusted."""
+
+    def __init__(self, folder, lineage=None, max_bytes=None):
+        self.folder = Path(folder)
+        self.lineage = lineage
+        self.max_bytes = max_bytes
+
+    def key(self, inputs):
+        """Return the key of a result that depends on `inputs`, or raise Unstorable."""
+        data, code = identify(inputs)
+        return f"{data}-{code if self.lineage is None else self.lineage.before.get(code, code)}"
+
+    def check_inputs(self, key, inputs):
+        """Raise Unstorable if making a result has changed what it depends on."""
+        data, code = identify(inputs)
+        if not key.startswith(data):
+            raise Unstorable("it changes its own rows, labels or parameters, such as a random generator in them")
+        if f"{data}-{code}" != key and self.lineage is None:
+            raise Unstorable("it changes global variables or class attributes that its code uses")
+        if f"{data}-{code}" != key:
+            self.lineage.before[code] = key.partition("-")[2]
+
+    @contextmanager
+    def locked(self, key):
+        """Wait until no other process or thread makes the result of this key."""
+        lock = FileLock(self.folder / f"{key}.lock")
+        with suppress(OSError, NotImplementedError):  # if the folder can't be written to, `put` says so
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def get(self, key):
+        """Return a result, or None if it does not exist or can't be read."""
+        with suppress(Exception):  # a damaged pickle may raise anything
+            return pickle.loads((self.folder / f"{key}.pkl").read_bytes())
+        return None
+
+    def put(self, key, result, is_large=False):
+        """Store a result, or raise Unstorable. Large results that do not fit are left out."""
+        part = self.folder / f"{key}.{uuid.uuid4().hex}"
+        try:
+            content = pickle.dumps(result, protocol=5)
+            used = sum(file.stat().st_size for file in self.folder.glob("*.pkl")) if is_large else 0
+            if self.max_bytes is None or used + len(content) * is_large <= self.max_bytes:
+                part.write_bytes(content)
+                part.replace(self.folder / f"{key}.pkl")  # other processes never see a part of it
+        except Exception as error:  # pickle may raise anything
+            with suppress(OSError):
+                part.unlink()
+            raise Unstorable(f"it can't be written to {self.folder}: {error}") from error
+
+
+def find_store(memory, lineage):
+    """Return the store for a `memory`, or else for a lineage, or None if there is neither."""
+    if memory is None:
+        folder = lineage.folder if lineage is not None else None
+        return None if folder is None else Store(folder, lineage, _MAX_BYTES)
+    if isinstance(memory, (str, os.PathLike)):
+        return Store(_folder_in(memory), lineage)
+    if is_off(memory):
+        return None
+    if not _is_folder(memory):
+        raise ValueError(
+            f"Runs are stored in files, so memory must be a folder or a joblib.Memory with a folder, got {memory!r}."
+        )
+    return Store(_folder_in(memory.location), lineage)
+
+
+def is_off(memory):
+    """Return whether an object with the joblib.Memory interface stores nothing."""
+    return getattr(memory, "location", "elsewhere") is None
+
+
+def _is_folder(memory):
+    return getattr(memory, "backend", None) == "local"
+
+
+def _folder_in(location):
+    return Path(location) / "joblib" / "skprune"  # Memory.clear clears it as well
+
+
+def recalled(store, key, function):
+    """Return ``function()``, or what it returned before under this key. Without store or key, nothing is stored."""
+    if store is None or key is None:
+        return function()
+    with store.locked(key):
+        result = store.get(key)
+        if result is None:
+            result = function()
+            with suppress(Unstorable):
+                store.put(key, result)
+        return result
+
+
+def recall(memory, inputs, function, *args):
+    """Return ``function(*args)``, which joblib stores under the digest of `inputs`, if they can be identified."""
+    try:
+        key = "-".join(identify(inputs))
+    except Unstorable as error:
+        warn(f"The result of a step is not stored in memory, because {error}.")
+        return function(*args)
+    stored = memory.cache(_call, ignore=["function", "args"])
+    with Store(_folder_in(memory.location)).locked(key) if _is_folder(memory) else nullcontext():
+        return stored(key, function, args)
+
+
+def _call(key, function, args):
+    return function(*args)
