@@ -22,7 +22,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
-from skprune._default_net import is_default
+from skprune._default_net import is_default, train_default
 from skprune._digest import digest, net_params, net_state
 from skprune._guard import PruningWarning
 from skprune._held_out import consult
@@ -227,6 +227,10 @@ def _rebuild(entry, net, X, y, record, seed):
 def _train(net, X, y, record, seed, epochs_bar):
     """Train a clone of the net; return its scores, the number of epochs, the clone and the parameters that changed."""
     bar = tqdm(desc="Scoring net", total=net.max_epochs, unit="epoch", leave=False, disable=not epochs_bar)
+    if is_default(net):
+        with bar:
+            scores, net = train_default(net, X, y, record=record, seed=seed, after_epoch=bar.update)
+        return consult(scores, X, y, same_features=True), net.max_epochs, net, {"module__seed": int(seed)}
     recorder, complete = ForgettingRecorder(record), _CompleteEpochs(bar)
     with _seeded(seed), bar:
         net = _prepare(net, recorder, complete)
@@ -244,7 +248,7 @@ def _train(net, X, y, record, seed, epochs_bar):
     changed = {name: value for name, value in after.items() if name not in before or before[name] is not value}
     params = {name: value for name, value in changed.items() if isinstance(value, (bool, int, float, str))}
     _tidy(net)
-    return consult(recorder.scores_.cpu(), X, y, same_features=is_default(net)), recorder.n_epochs_, net, params
+    return consult(recorder.scores_.cpu(), X, y), recorder.n_epochs_, net, params
 
 
 def _fit(net, X, y):
