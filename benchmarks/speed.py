@@ -27,7 +27,7 @@ from benchmarks.data import add_data_option, load
 from benchmarks.nets import CNN, MLP, sgd
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingScores, ForgettingSelector
-from skprune._default_net import StandardisedMLP, make_default_net
+from skprune._default_net import StandardizedMLP, make_default_net
 from skprune._held_out import consult
 
 Problem = namedtuple("Problem", "name module batch_size n_epochs X y device")
@@ -245,7 +245,7 @@ def _default(problem):
 def _raw_default(problem):
     net = make_default_net(problem.X, 10)  # for its numbers
     scale, mean = torch.std_mean(torch.from_numpy(problem.X), 0, correction=0)
-    module = StandardisedMLP(mean, scale.where(scale > 0, 1), 10, net.module__n_hidden)
+    module = StandardizedMLP(mean, scale.where(scale > 0, 1), 10, net.module__n_hidden)
     adam = partial(torch.optim.Adam, lr=net.lr, fused=True)
     problem = problem._replace(batch_size=net.batch_size, n_epochs=net.max_epochs)
     _raw(problem, module, lambda module: adam(module.parameters()))

@@ -179,10 +179,8 @@ class _Loop:
         dW, db, dV, dc = self.gradients
         hidden = torch.addmm(b, Z, W).relu_()
         torch.addmm(c, hidden, V, out=logits)
-        # Without dropout of half of the units, a net on a few hundred features memorizes wrong labels. What is left is
-        # doubled. Eight units share a random number, one bit of which would be enough for each.
-        bits = torch.empty(-(-hidden.numel() // 8), dtype=torch.int64, device=Z.device).random_(generator=self.generator)
-        hidden.mul_(bits.view(torch.int8)[: hidden.numel()].view_as(hidden).bitwise_and_(1))
+        # Without dropout of half of the units, a net on a few hundred features memorizes wrong labels. What is left is doubled.
+        hidden.mul_(self._draw_bits(hidden.numel()).view_as(hidden))
         error = torch.addmm(c, hidden, V, alpha=2).softmax(1).sub_(targets).div_(len(Z))
         torch.sum(error, 0, out=dc)
         torch.mm(hidden.T, error.mul_(2), out=dV)
@@ -190,6 +188,15 @@ class _Loop:
         torch.sum(error, 0, out=db)
         torch.mm(Z.T, error, out=dW)
         self._update()
+
+    def _draw_bits(self, n_bits):
+        """Return random zeros and ones, as int8. Random numbers last for eight batches, which use one bit of each byte."""
+        shift = self.n_steps % 8
+        if shift == 0:
+            n_full = self.batch_size * len(self.weights[1])
+            numbers = torch.empty(-(-n_full // 8), dtype=torch.int64, device=self.y.device)
+            self.random_bytes = numbers.random_(-(2**63), None, generator=self.generator).view(torch.int8)
+        return (self.random_bytes[:n_bits] >> shift).bitwise_and_(1)
 
     def _update(self):
         self.n_steps += 1
