@@ -2,7 +2,6 @@
 
 import pickle
 import random
-import sys
 import threading
 from contextlib import contextmanager
 
@@ -16,7 +15,7 @@ from skorch import NeuralNetClassifier
 from torch.nn.functional import cross_entropy
 
 from skprune import ForgettingSelector
-from skprune._default_net import is_default, make_default_net, train_default
+from skprune._default_net import make_default_net, train_default
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +199,7 @@ def test_offsets_lose_no_digits(noisy, move):
 )
 def test_features_of_any_dtype(dtype):
     X, y = load_iris(return_X_y=True)
-    X = X > X.mean(0) if dtype is bool else X.astype(dtype)
+    X = X.mean(0) < X if dtype is bool else X.astype(dtype)
     expected = ForgettingSelector(random_state=0).fit(X.astype(np.float64), y)
     selector = ForgettingSelector(random_state=0).fit(X, y)
     np.testing.assert_allclose(selector.margins_, expected.margins_, atol=1e-3)
@@ -210,7 +209,7 @@ def test_features_of_any_dtype(dtype):
 
 
 def test_constant_features_count_nothing(data):
-    X, y = data
+    X, _ = data
     constant = np.full((120, 2), [0.1, 1.7e9])
     constant[::2] = np.nextafter(constant[::2], np.inf)  # as rounding makes it
     net = make_default_net(np.hstack([X, constant]), 3)
