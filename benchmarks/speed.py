@@ -27,7 +27,7 @@ from benchmarks.data import add_data_option, load
 from benchmarks.nets import CNN, MLP, sgd
 from benchmarks.report import add_docs_option, publish, table
 from skprune import ForgettingScores, ForgettingSelector
-from skprune._default_net import StandardisedMLP, make_default_net
+from skprune._default_net import make_default_net
 from skprune._held_out import consult
 
 Problem = namedtuple("Problem", "name module batch_size n_epochs X y device")
@@ -245,10 +245,26 @@ def _default(problem):
 def _raw_default(problem):
     net = make_default_net(problem.X, 10)  # for its numbers
     scale, mean = torch.std_mean(torch.from_numpy(problem.X), 0, correction=0)
-    module = StandardisedMLP(mean, scale.where(scale > 0, 1), 10, net.module__n_hidden)
+    module = torch.nn.Sequential(
+        _Standardize(mean, scale.where(scale > 0, 1)),
+        torch.nn.Linear(len(mean), net.module__n_hidden),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(net.module__n_hidden, 10),
+    )
     adam = partial(torch.optim.Adam, lr=net.lr, fused=True)
     problem = problem._replace(batch_size=net.batch_size, n_epochs=net.max_epochs)
     _raw(problem, module, lambda module: adam(module.parameters()))
+
+
+class _Standardize(torch.nn.Module):
+    def __init__(self, mean, scale):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, X):
+        return ((X - self.mean) / self.scale).clamp(-10, 10)
 
 
 def _python_loop(problem):

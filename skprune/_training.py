@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
 from skprune._cache import net_params
+from skprune._default_net import is_default, train_default
 from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
 
@@ -60,6 +61,10 @@ def train(training, seed, *, epochs_bar=False):
     """Train a clone of the net and return the run."""
     net, X, y, record = training
     bar = tqdm(desc="Scoring net", total=net.max_epochs, unit="epoch", leave=False, disable=not epochs_bar)
+    if is_default(net):
+        with bar:
+            scores, net = train_default(net, X, y, record=record, seed=seed, after_epoch=bar.update)
+        return Run(scores, net.max_epochs, net)
     recorder, generator, complete = ForgettingRecorder(record), _CheckGenerator(), _CompleteEpochs(bar)
     with _seeded(seed), bar:
         net = _prepare(net, recorder, generator, complete)
