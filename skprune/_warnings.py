@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _MAX_NAMES = 10
 # A warning names the first line outside of these modules, which is the user's.
 _LIBRARIES = {"skprune", "sklearn", "imblearn", "joblib", "skorch", "transformers", "contextlib", "functools"}
 
-_shown = set()
+_shown: set[tuple[str, type, str, int]] = set()
 
 
 def warn(message, category=PruningWarning):
@@ -32,7 +33,8 @@ def warn(message, category=PruningWarning):
     message : str
     category : type, default=PruningWarning
     """
-    frame, stacklevel = inspect.currentframe(), 1
+    frame: Any = inspect.currentframe()
+    stacklevel = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
         frame, stacklevel = frame.f_back, stacklevel + 1
     is_filtered = any(
