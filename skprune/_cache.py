@@ -134,10 +134,9 @@ class _Hasher(cloudpickle.Pickler):
         if package == "pyarrow" and hasattr(obj, "null_count") and not hasattr(obj, "chunks"):
             return "pyarrow", _without_null_counts(obj.__reduce__()[1][0])
         if package in _FILLED:
-            function, args, state, *_ = *obj.__reduce_ex__(5), None, None
-            if isinstance(state, dict):
-                state = {name: value for name, value in state.items() if name not in _FILLED[package]}
-                return function, args, state
+            parts = [*obj.__reduce_ex__(5), None, None]
+            if isinstance(parts[2], dict):
+                return parts[:2], {name: value for name, value in parts[2].items() if name not in _FILLED[package]}
         return None
 
     def _describe_tensor(self, tensor):
