@@ -39,10 +39,8 @@ _ADDED |= {"__annotations_cache__", "___needs_generation_tag_patch"}
 _FILLED = {"pandas": {"_cache"}, "scipy": {"_has_sorted_indices", "_has_canonical_format"}}
 # Each training seeds the global generators, and locks hold nothing.
 _STATELESS = {id(vars(random)["random"].__self__), id(check_random_state(None))}
-_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # What finds code or settings by a name that is known only when it runs.
 _LOOKUPS = {"__import__", "__globals__", "__subclasses__", "environ", "exec", "getenv", "globals", "import_module"}
-_HEAP_TYPE = 1 << 9  # a flag of types that are made by a class statement, or as one makes them
 # Large results are kept in the folder of a search until it has this size.
 _MAX_BYTES = 2**28
 
@@ -128,15 +126,17 @@ class _Hasher(cloudpickle.Pickler):
             return obj.co_code, obj.co_exceptiontable, names, counts, obj.co_consts
         if isinstance(obj, type(lru_cache(len))):
             return "cached", obj.__wrapped__
-        if isinstance(obj, (Lineage, TypeVar, *_LOCKS)) or id(obj) in _STATELESS:
+        if (
+            isinstance(obj, (Lineage, TypeVar, type(threading.Lock()), type(threading.RLock())))
+            or id(obj) in _STATELESS
+        ):
             return type(obj).__name__, str(obj) if isinstance(obj, TypeVar) else ""
         if package == "pyarrow" and hasattr(obj, "null_count") and not hasattr(obj, "chunks"):
             return "pyarrow", _without_null_counts(obj.__reduce__()[1][0])
         if package in _FILLED:
-            function, args, state, *_ = *obj.__reduce_ex__(5), None, None
-            if isinstance(state, dict):
-                state = {name: value for name, value in state.items() if name not in _FILLED[package]}
-                return function, args, state
+            parts = [*obj.__reduce_ex__(5), None, None]
+            if isinstance(parts[2], dict):
+                return parts[:2], {name: value for name, value in parts[2].items() if name not in _FILLED[package]}
         return None
 
     def _describe_tensor(self, tensor):
@@ -181,11 +181,9 @@ def _used(code, namespace):
     if found := _LOOKUPS.intersection(code.co_names):
         raise pickle.PicklingError(f"{code.co_qualname} finds code or settings by a name, with {min(found)}")
     used = {name: namespace[name] for name in code.co_names if name in namespace}
-    modules = {
-        name: sys.modules.get(name) or sys.modules.get(f"{namespace.get('__package__')}.{name}")
-        for name in code.co_names
-    }
-    used |= {name: module for name, module in modules.items() if module and not _is_installed(module.__name__)}
+    package = namespace.get("__package__")
+    modules = [sys.modules.get(name) or sys.modules.get(f"{package}.{name}") for name in code.co_names]
+    used |= {module.__name__: module for module in modules if module and not _is_installed(module.__name__)}
     for constant in code.co_consts:
         used |= _used(constant, namespace) if isinstance(constant, CodeType) else {}
     return used
@@ -199,8 +197,8 @@ def _home(code):
 
 
 def _has(module, name, obj):
-    """Return whether a module has an object under its name, or the object is not Python code."""
-    if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & _HEAP_TYPE):
+    """Return whether a module has an object under its name, or the object is no class that Python code has made."""
+    if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & 1 << 9):
         return True
     with suppress(AttributeError, KeyError):
         return reduce(getattr, name.split("."), sys.modules[module]) is obj
@@ -264,10 +262,7 @@ class Lineage:
 
     @property
     def folder(self):
-        """A temporary folder, or None if it can't be made.
-
-        The process that made it removes it with the last of the selectors, or when it ends.
-        """
+        """A temporary folder or None. The process that made it removes it with the last selector, or when it ends."""
         with self._lock:
             if self._folder is None or not os.path.isdir(self._folder):
                 self._folder = None
@@ -361,7 +356,7 @@ def find_store(memory, lineage):
         return Store(_folder_in(memory), lineage)
     if is_off(memory):
         return None
-    if not _is_folder(memory):
+    if getattr(memory, "backend", None) != "local":
         raise ValueError(
             f"Runs are stored in files, so memory must be a folder or a joblib.Memory with a folder, got {memory!r}."
         )
@@ -371,10 +366,6 @@ def find_store(memory, lineage):
 def is_off(memory):
     """Return whether an object with the joblib.Memory interface stores nothing."""
     return getattr(memory, "location", "elsewhere") is None
-
-
-def _is_folder(memory):
-    return getattr(memory, "backend", None) == "local"
 
 
 def _folder_in(location):
@@ -402,7 +393,8 @@ def recall(memory, inputs, function, *args):
         warn(f"The result of a step is not stored in memory, because {error}.")
         return function(*args)
     stored = memory.cache(_call, ignore=["function", "args"])
-    with Store(_folder_in(memory.location)).locked(key) if _is_folder(memory) else nullcontext():
+    is_folder = getattr(memory, "backend", None) == "local"
+    with Store(_folder_in(memory.location)).locked(key) if is_folder else nullcontext():
         return stored(key, function, args)
 
 

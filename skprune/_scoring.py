@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from functools import partial, reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def score_runs(net, X, y, *, record, seeds, store=None, n_jobs=None, progress=Fa
     _warn_of_same_weights(net, len(seeds))
     training = Training(net, X, y, record)
     key, problem = _find_key(store, training)
-    runs = [None if key is None else store.get(f"{key}-{seed}") for seed in seeds]
+    runs: list[Any] = [None if key is None else store.get(f"{key}-{seed}") for seed in seeds]
     missing = [number for number, run in enumerate(runs) if run is None]
     n_jobs = n_jobs if len(missing) > 1 else None
     # Progress bars of parallel runs would overwrite each other.

@@ -354,7 +354,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         if self._lineage is None:
-            vars(self).setdefault("_lineage", Lineage())
+            self.__dict__.setdefault("_lineage", Lineage())
         if self.random_state is None and self._entropy is None:
             self._entropy, self._is_drawn = np.random.randint(2**31), True
         clone = super().__sklearn_clone__()

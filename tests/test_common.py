@@ -66,7 +66,6 @@ def test_no_private_name_of_another_library_is_imported():
 # no field clashes with them.
 PRIVATE_NAMES_OF_OTHERS = {
     "_init_callback_context",
-    "_unwrap_accelerator",
     "_asdict",
     "_fields",
     "_make",
