@@ -12,11 +12,10 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
-from skprune import _training
 from skprune._cache import Unstorable, digest, recalled
 from skprune._default_net import is_default
 from skprune._held_out import consult
-from skprune._training import Training, pack, train, unpack
+from skprune._training import Training, pack, train, turn_of, unpack
 from skprune._warnings import warn
 
 
@@ -76,7 +75,7 @@ def _find_key(store, training):
     """Return the key of runs without their seed, or None, and what prevents them from being stored."""
     if store is None:
         return None, None
-    with _training.turns:  # so that no training changes what the code uses
+    with turn_of(training.net):  # so that no training changes what the code uses
         try:
             return store.key(training.inputs), None
         except Unstorable as error:
@@ -86,7 +85,7 @@ def _find_key(store, training):
 def _run(store, key, process, training, seed, epochs_bar):
     """Return a run, trained or from the store."""
     is_here = os.getpid() == process
-    with _training.turns:
+    with turn_of(training.net):
         if not is_here:  # its code may be another one
             key, problem = _find_key(store, training)
         if key is None:

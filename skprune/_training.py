@@ -6,7 +6,7 @@ import random
 import re
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -131,6 +131,11 @@ def _restart():
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_restart)
+
+
+def turn_of(net):
+    """Return a context in which one thread at a time trains a net, unless the net uses no global generator."""
+    return nullcontext() if is_default(net) else turns
 
 
 @contextmanager
