@@ -21,7 +21,7 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch.utils.data import Subset
 
-from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, _held_out, _scoring
+from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, _consult, _scoring
 
 
 class Presented(Callback):
@@ -343,7 +343,7 @@ def test_two_threads_give_what_they_give_alone(data, tmp_path, memory):
 def test_X_is_never_copied_as_a_whole(tmp_path, monkeypatch, estimator, form):
     # What the ridge regressions hold has a fixed size, which is small beside a large X. Here X is small.
     for name in ("_MAX_ROWS", "_MIN_ROWS", "_MAX_FITTED", "_CHUNK_ROWS"):
-        monkeypatch.setattr(_held_out, name, 128)
+        monkeypatch.setattr(_consult, name, 128)
     X = np.random.default_rng(0).normal(size=(4096, 1024))
     X = X if form == "float64" else X.astype(np.float32, order="F" if form == "Fortran order" else "C")
     if form == "mapped":

@@ -9,8 +9,8 @@ from scipy import sparse
 from sklearn import config_context
 from test_scores import record
 
-from skprune import _held_out
-from skprune._held_out import _PENALTIES, _accuracy, _best_ridge, consult, margin_of, reduce_sparse
+from skprune import _consult
+from skprune._consult import _PENALTIES, _accuracy, _best_ridge, consult, margin_of, reduce_sparse
 from skprune._selection import RULES, SHARES
 
 
@@ -65,7 +65,7 @@ def test_margin_by_hand():
 @pytest.fixture
 def rows(monkeypatch):
     """Scores, X of small ints and y of three classes, of which the last row is labeled wrongly."""
-    monkeypatch.setattr(_held_out, "_N_FOURIER", 20)  # inverses of 300 times 300 numbers would take most of the time
+    monkeypatch.setattr(_consult, "_N_FOURIER", 20)  # inverses of 300 times 300 numbers would take most of the time
     rng = np.random.default_rng(0)
     y = np.arange(90) % 3
     X = rng.integers(0, 3, (90, 6)) + 4 * np.eye(3, 6, dtype=int)[y]
@@ -234,13 +234,13 @@ def test_a_net_that_is_much_better_is_not_doubted_unless_it_sees_the_same(rows, 
 def test_more_rows_than_are_regressed(rows, monkeypatch, chunk):
     scores, X, y = rows
     # Data of more than 20,000 rows would take long.
-    monkeypatch.setattr(_held_out, "_MAX_ROWS", 60)
-    monkeypatch.setattr(_held_out, "_CHUNK", chunk)
+    monkeypatch.setattr(_consult, "_MAX_ROWS", 60)
+    monkeypatch.setattr(_consult, "_CHUNK", chunk)
     assert consult(scores, X, y) is scores  # of a larger X at least 1,000 rows are asked for
-    monkeypatch.setattr(_held_out, "_MIN_ROWS", 60)
+    monkeypatch.setattr(_consult, "_MIN_ROWS", 60)
     margins = consult(scores, X, y).held_out_margins
     assert margins[:-1].min() > 0 > margins[-1]
-    monkeypatch.setattr(_held_out, "_CHUNK", 2**22)
+    monkeypatch.setattr(_consult, "_CHUNK", 2**22)
     np.testing.assert_allclose(margins, consult(scores, X, y).held_out_margins, atol=1e-5)
 
 
