@@ -26,7 +26,7 @@ SHARES = np.array(
 )
 # A share must lead by so many standard errors, and may not lower the mean accuracy over classes by as many.
 _LEAD = 1.0
-# The views must predict the labels better than the sizes of the classes do, by so many standard errors.
+# The views must predict labels better than the sizes of the classes do, by so many standard errors.
 _SKILL = 3.0
 # How far the accuracy of the views may lie below that of a net that sees more than they do.
 _MAX_SHORTFALL = 0.15
@@ -79,7 +79,7 @@ class HeldOut(NamedTuple):
         return _mean(net_margins, self.margins, self.net_weight)
 
 
-def hold_out(X, y, net_margins, *, same_features=False, net_accuracy=np.nan, seed=0):
+def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     """Ask models about rows that they have not seen, and estimate how many labels are wrong.
 
     Rows with wrong labels lower the accuracy on other rows, and rows that are only hard do not. So the least trusted rows
@@ -93,10 +93,9 @@ def hold_out(X, y, net_margins, *, same_features=False, net_accuracy=np.nan, see
     net_margins : ndarray of shape (n_rows,), float
         Mean margins of the scoring net, nan where they are not known.
     same_features : bool, default=False
-        Whether the scoring net gets `X` as the models do. If its margins are larger even so, it has memorized labels.
-    net_accuracy : float, default=nan
-        Accuracy of the scoring net on its own training rows. A net that sees more than `X` and is much better has all
-        the weight in trust.
+        Whether the scoring net gets `X` as the models do. If it contradicts far fewer labels even so, it has memorized
+        them, and has less weight in trust. A net that may see more than `X` does and contradicts far fewer labels has all
+        the weight.
     seed : int, default=0
 
     Returns
@@ -118,19 +117,25 @@ def hold_out(X, y, net_margins, *, same_features=False, net_accuracy=np.nan, see
     views = Views(spaces, y[rows], n_classes, seed)
     margins, other, probability = _ask(views, features, spaces, rows, numbers, y, n_classes)
     accuracy = float(np.mean(margins[rows] > 0))
-    weight = _weight_of_net(margins, net_margins, accuracy, net_accuracy, same_features)
+    weight = _weight_of_net(margins, net_margins, same_features)
     trust = _mean(net_margins, margins, weight)
     likely = np.where(trust < 0, other, y).astype(np.int32)
     asked = _tested_rows(y[rows], rng)
     tested, spaces = rows[asked], [space[asked] for space in spaces]
     right, fold_trust = _test(spaces, y[tested], net_margins[tested], weight, rng)
     noise, reason = _best_share(right.mean(0), y[tested]), ""
-    gain = probability[rows] - (np.bincount(y[rows]) / len(rows))[y[rows]]
-    if gain.mean() <= _SKILL * _error(gain):
+    if not _is_predictable(probability[rows], y[rows]):
         noise, reason = np.nan, "the labels can't be predicted from X better than by the sizes of the classes"
     attainable = max(accuracy, float(right[:, 0].mean(1).max()))
     kept = tested, spaces[0], fold_trust
     return HeldOut(margins, likely, noise, reason, _curve(right.mean(0)), attainable, weight, *kept)
+
+
+def _is_predictable(probability, y):
+    """Tell whether the views give the labels clearly more probability than the sizes of the classes do, class by class."""
+    sizes = np.bincount(y)
+    gains = (probability - sizes[y] / len(y)) / sizes[y]
+    return gains.sum() > _SKILL * np.sqrt(np.square(gains).sum())
 
 
 def _unknown(y, net_margins, reason):
@@ -157,13 +162,14 @@ def _ask(views, features, spaces, rows, numbers, y, n_classes):
     return margins, other, probability
 
 
-def _weight_of_net(margins, net_margins, accuracy, net_accuracy, same_features):
+def _weight_of_net(margins, net_margins, same_features):
     if np.isnan(net_margins).any():
         return 0.0
+    contradicted, by_net = np.mean(margins < 0), np.mean(net_margins < 0)
     if not same_features:
-        return 1.0 if accuracy < net_accuracy - _MAX_SHORTFALL else 0.5
-    ratio = float(np.clip(margins.mean() / net_margins.mean(), 0, 1)) if net_margins.mean() > 0 else 1.0
-    return ratio / (1 + ratio)
+        return 1.0 if by_net < contradicted - _MAX_SHORTFALL else 0.5
+    weight = min(2 * by_net / contradicted, 1) if contradicted else 1
+    return float(weight / (1 + weight))
 
 
 def _mean(net_margins, margins, weight):
@@ -201,7 +207,7 @@ def _test(spaces, y, net_margins, weight, rng):
             margins, _ = compare(views.left_out(slice(None)), y[trained])
             trust = np.full(len(y), np.nan, np.float32)
             trust[trained] = _mean(net_margins[trained], margins, weight)
-            models = _models(spaces, y, n_classes, views.forest, trained, tested)
+            models = _models(spaces, y, n_classes, views, trained, tested)
             parts.append((tested, _predict_rightly(models, trained[np.argsort(-trust[trained], kind="stable")], tested, y)))
             fold_trust.append(trust)
         order = np.argsort(np.concatenate([tested for tested, _ in parts]))
@@ -209,13 +215,13 @@ def _test(spaces, y, net_margins, weight, rng):
     return right, np.stack(fold_trust)
 
 
-def _models(spaces, y, n_classes, forest, trained, tested):
+def _models(spaces, y, n_classes, views, trained, tested):
     models = [
-        GrowingRidge(spaces[0], y, n_classes, LINEAR_PENALTY),
-        GrowingRidge(spaces[1], y, n_classes, FOURIER_PENALTY),
+        GrowingRidge(spaces[0], y, n_classes, views.ridges[0].penalty),
+        GrowingRidge(spaces[1], y, n_classes, views.ridges[1].penalty),
         GrowingNeighbors(spaces[0], y, n_classes, trained, tested),
     ]
-    return models if forest is None else [*models, GrowingForest(forest.trees.apply(spaces[0]), y, n_classes)]
+    return models if views.forest is None else [*models, GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes)]
 
 
 def _predict_rightly(models, most_trusted_first, tested, y):

@@ -44,7 +44,7 @@ class Ridge:
             fit = inverse.astype(np.float32)[:, None] * sums, (1 - leverage).clip(1e-6).astype(np.float32)
             error = np.square(self._residuals(fit, asked)).mean()
             if error < best:
-                best, self._fit = error, fit
+                best, self._fit, self.penalty = error, fit, penalty
         self.weights = vectors @ self._fit[0]
 
     def left_out(self, rows):
@@ -133,7 +133,8 @@ class Views:
     """
 
     def __init__(self, spaces, y, n_classes, seed, n_trees=N_TREES):
-        self.models = [(0, Ridge(spaces[0], y, n_classes)), (1, Ridge(spaces[1], y, n_classes))]
+        self.ridges = [Ridge(space, y, n_classes) for space in spaces]
+        self.models = list(enumerate(self.ridges))
         self.forest = Forest(spaces[0], y, n_classes, seed, n_trees) if n_classes <= _MAX_FOREST_CLASSES else None
         if self.forest is not None:
             self.models.append((0, self.forest))
@@ -171,7 +172,7 @@ def mixing_weights(predictions, y):
     gram = np.array([[np.vdot(a, b) for b in predictions] for a in predictions], dtype=np.float64)
     products = np.array([predicted[rows, y].sum() for predicted in predictions], dtype=np.float64)
     # The Cholesky factor gives the same least squares with as many rows as views.
-    factor = np.linalg.cholesky(gram + 1e-6 * np.trace(gram) * np.eye(n_views))
+    factor = np.linalg.cholesky(gram + max(1e-6 * np.trace(gram), 1e-9) * np.eye(n_views))
     weights, _ = nnls(factor.T, np.linalg.solve(factor, products))
     return weights / weights.sum() if weights.sum() > 0 else np.full(n_views, 1 / n_views)
 
