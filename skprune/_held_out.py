@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skprune._features import N_COMPONENTS, Features, as_numbers, some_rows
-from skprune._test_models import FOURIER_PENALTY, LINEAR_PENALTY, GrowingForest, GrowingNeighbors, GrowingRidge, is_right
+from skprune._test_models import GrowingForest, GrowingNeighbors, GrowingRidge, is_right
 from skprune._views import Views, compare
 
 # Views are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
@@ -22,10 +22,13 @@ _MOST_REPEATS = 4
 _N_FOLD_TREES = 25
 # Shares of the least trusted rows that are left out.
 SHARES = np.array(
-    [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)], dtype=np.float64
+    [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
+    dtype=np.float64,
 )
-# A share must lead by so many standard errors, and may not lower the mean accuracy over classes by as many.
-_LEAD = 1.0
+# The best share must lead by so many standard errors, and may not lower the mean accuracy over classes by more than so
+# many. A larger share is as good if it lies within so many of the best one: accuracy falls fast behind the true share, and
+# rises slowly before it.
+_LEAD, _UNFAIR, _TIE = 1.0, 1.5, 0.1
 # The views must predict labels better than the sizes of the classes do, by so many standard errors.
 _SKILL = 3.0
 # How far the accuracy of the views may lie below that of a net that sees more than they do.
@@ -103,10 +106,14 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     held_out : HeldOut
     """
     if len(y) < _FEWEST_ROWS:
-        return _unknown(y, net_margins, f"{len(y)} rows are too few to test on held-out rows, at least {_FEWEST_ROWS} are needed")
+        return _unknown(
+            y, net_margins, f"{len(y)} rows are too few to test on held-out rows, at least {_FEWEST_ROWS} are needed"
+        )
     numbers = as_numbers(X)
     if numbers is None:
-        return _unknown(y, net_margins, "X is no array of finite numbers, so that no other model can be asked about its rows")
+        return _unknown(
+            y, net_margins, "X is no array of finite numbers, so that no other model can be asked about its rows"
+        )
     rng = np.random.RandomState(seed)
     rows = some_rows(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // int(np.prod(numbers.shape[1:]))), rng)
     if len(rows) < min(len(y), _MIN_ROWS):
@@ -208,7 +215,9 @@ def _test(spaces, y, net_margins, weight, rng):
             trust = np.full(len(y), np.nan, np.float32)
             trust[trained] = _mean(net_margins[trained], margins, weight)
             models = _models(spaces, y, n_classes, views, trained, tested)
-            parts.append((tested, _predict_rightly(models, trained[np.argsort(-trust[trained], kind="stable")], tested, y)))
+            parts.append(
+                (tested, _predict_rightly(models, trained[np.argsort(-trust[trained], kind="stable")], tested, y))
+            )
             fold_trust.append(trust)
         order = np.argsort(np.concatenate([tested for tested, _ in parts]))
         right = right + np.concatenate([part for _, part in parts], axis=2)[:, :, order] / n_repeats
@@ -221,7 +230,9 @@ def _models(spaces, y, n_classes, views, trained, tested):
         GrowingRidge(spaces[1], y, n_classes, views.ridges[1].penalty),
         GrowingNeighbors(spaces[0], y, n_classes, trained, tested),
     ]
-    return models if views.forest is None else [*models, GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes)]
+    return (
+        models if views.forest is None else [*models, GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes)]
+    )
 
 
 def _predict_rightly(models, most_trusted_first, tested, y):
@@ -249,9 +260,13 @@ def _best_share(right, y):
     gains = right - right[0]
     sizes = np.bincount(y)
     by_class = gains / (sizes[y] * np.count_nonzero(sizes))
-    is_fair = by_class.sum(1) >= -_LEAD * np.sqrt(np.square(by_class).sum(1))
+    is_fair = by_class.sum(1) >= -_UNFAIR * np.sqrt(np.square(by_class).sum(1))
     best = int(np.argmax(np.where(is_fair, gains.mean(1), -1)))
-    return float(SHARES[best]) if gains[best].mean() > _LEAD * _error(gains[best]) else 0.0
+    if gains[best].mean() <= _LEAD * _error(gains[best]):
+        return 0.0
+    behind = gains[best] - gains
+    as_good = is_fair & (behind.mean(1) <= _TIE * behind.std(1) / np.sqrt(len(y)))
+    return float(SHARES[np.flatnonzero(as_good)[-1]])
 
 
 def _curve(right):

@@ -206,4 +206,6 @@ def _normalized(predicted):
     """Return predictions as probabilities: at least 0, with the sum 1."""
     predicted = predicted.clip(0, 1)
     total = predicted.sum(1, keepdims=True)
-    return np.where(total > 0, predicted / np.maximum(total, 1e-9), 1 / predicted.shape[1]).astype(np.float32, copy=False)
+    return np.where(total > 0, predicted / np.maximum(total, 1e-9), 1 / predicted.shape[1]).astype(
+        np.float32, copy=False
+    )
