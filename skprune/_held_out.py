@@ -1,295 +1,277 @@
-"""Ridge regressions on held-out rows: margins of the rows, and ratings of the rules that select them."""
+"""A test on held-out rows: how many of the least trusted rows are better left out."""
 
-from collections.abc import Mapping
-from contextlib import suppress
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy import sparse
-from sklearn import config_context
-from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.kernel_approximation import RBFSampler
-from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.preprocessing import StandardScaler
 
-from skprune._checks import checkable
-from skprune._rows import is_table, take_rows
-from skprune._scores import HeldOut
-from skprune._strategies import RULES, SHARES, apply_rule, count_kept
+from skprune._features import N_COMPONENTS, Features, as_numbers, some_rows
+from skprune._test_models import GrowingForest, GrowingNeighbors, GrowingRidge, is_right
+from skprune._views import Views, compare
 
-# Ridge regressions are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
+# Views are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
 _MAX_ROWS, _MAX_NUMBERS, _MIN_ROWS = 20_000, 2**24, 1000
-# With fewer rows, the parts of a split say nothing.
-_FEWEST_ROWS = 30
-# Means, deviations and principal components are computed on at most this many rows and numbers.
-_MAX_FITTED, _MAX_FITTED_NUMBERS = 5000, 2**23
-# Features are transformed in chunks of so many numbers, and rows are predicted in chunks of so many rows.
-_CHUNK, _CHUNK_ROWS = 2**18, 2000
-# How far the accuracy of the regressions may lie below that of a net that sees more than they do.
+# With fewer rows, held-out rows say nothing.
+_FEWEST_ROWS = 40
+# The test uses at most this many rows, and the largest classes.
+_MAX_TEST_ROWS, _MAX_TEST_CLASSES = 3000, 200
+_N_FOLDS = 3
+# The folds are drawn so often, at least for this many rows. With fewer rows it is four times.
+_REPEATS = ((1500, 1), (500, 2))
+_MOST_REPEATS = 4
+# Trees of a fold, whose forest serves for the views and for the test.
+_N_FOLD_TREES = 25
+# Shares of the least trusted rows that are left out.
+SHARES = np.array(
+    [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
+    dtype=np.float64,
+)
+# The best share must lead by so many standard errors, and may not lower the mean accuracy over classes by more than so
+# many. A larger share is as good if it lies within so many of the best one: accuracy falls fast behind the true share, and
+# rises slowly before it.
+_LEAD, _UNFAIR, _TIE = 1.0, 1.5, 0.1
+# The views must predict labels better than the sizes of the classes do, by so many standard errors.
+_SKILL = 3.0
+# How far the accuracy of the views may lie below that of a net that sees more than they do.
 _MAX_SHORTFALL = 0.15
-_N_COMPONENTS, _N_FOURIER = 100, 300
-# Standardized features are clipped here, because a feature that is almost always 0 is huge where it is not.
-_LIMIT = 5.0
-# Differences of larger numbers overflow in float32.
-_LARGEST = 1e38
-# Penalties as multiples of the mean eigenvalue of the Gram matrix: those to choose from for margins, those for rating.
-_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
-_LINEAR_PENALTY, _FOURIER_PENALTY = 0.03, 0.003
-# Rules are rated on two splits of the rows, or on one if there are this many rows.
-_ROWS_OF_ONE_SPLIT = 10_000
-# The accuracy of nearest neighbors on so many rows tells what is attainable.
-_N_NEIGHBORS, _N_ASKED = 5, 1000
+# Rows are predicted in chunks of so many numbers.
+_CHUNK = 2**21
 
 
-@config_context(transform_output="default")  # arrays, whatever output the user has chosen for transformers
-def reduce_sparse(X):
-    """Return the coordinates of sparse rows along their leading singular vectors.
+class HeldOut(NamedTuple):
+    """What models say that have not seen the rows.
 
     Parameters
     ----------
-    X : sparse matrix of shape (n_rows, n_features)
-
-    Returns
-    -------
-    X_reduced : ndarray of shape (n_rows, n_components)
-        At most 100 components, which differ in scale, as float32. If `X` has no more columns, these are returned as they are.
+    margins : ndarray of shape (n_rows,), float32
+        Probability of the label minus the largest of another class, by models that have not seen the label. nan where
+        there are none.
+    likely : ndarray of shape (n_rows,), int32
+        The class that is favored: the label, if the trust in it is not negative, otherwise the most probable other class.
+    label_noise : float
+        Estimated share of wrong labels, nan if it can't be known.
+    reason : str
+        Why it can't be known, a clause without a stop at its end.
+    curve : ndarray of shape (3, n_shares), float64
+        Shares that were left out, the accuracy on held-out rows, and the standard error of its difference to the first.
+        Nothing if there was no test.
+    attainable : float
+        The best accuracy of a model on held-out rows.
+    net_weight : float
+        Weight of the margins of the net in trust, in [0, 1]. The others have the rest.
+    rows : ndarray of shape (n_kept,), int64
+        The rows of the test, ascending.
+    components : ndarray of shape (n_kept, n_components), float32
+        Their features.
+    fold_trust : ndarray of shape (n_splits, n_kept), float32
+        The trust in them by models that have seen no label of the rows of a fold, for which it is nan.
     """
-    X = X.tocsr()
-    if X.shape[1] <= _N_COMPONENTS:
-        return X.toarray()
-    # A power of two changes no digit, and keeps the squares of large and small numbers within float32.
-    exponent = np.frexp(abs(X).max())[1]
-    svd = TruncatedSVD(min(_N_COMPONENTS, X.shape[0]), random_state=0)
-    with np.errstate(all="ignore"):  # shares of variance, which are not read, are 0 / 0 where all rows are the same
-        return np.ldexp(svd.fit_transform((X * np.ldexp(1.0, -exponent)).astype(np.float32)), exponent)
+
+    margins: np.ndarray
+    likely: np.ndarray
+    label_noise: float
+    reason: str
+    curve: np.ndarray
+    attainable: float
+    net_weight: float
+    rows: np.ndarray
+    components: np.ndarray
+    fold_trust: np.ndarray
+
+    def trust(self, net_margins):
+        """Return how much the net and the views speak for the labels, of shape (n_rows,), in [-1, 1]."""
+        return _mean(net_margins, self.margins, self.net_weight)
 
 
-@config_context(transform_output="default")
-def consult(scores, X, y, *, same_features=False):
-    """Return `scores` with held-out margins and ratings from ridge regressions on `X`.
+def hold_out(X, y, net_margins, *, same_features=False, seed=0):
+    """Ask models about rows that they have not seen, and estimate how many labels are wrong.
+
+    Rows with wrong labels lower the accuracy on other rows, and rows that are only hard do not. So the least trusted rows
+    are left out, more and more of them, and the share with the best accuracy on held-out rows is the estimate.
 
     Parameters
     ----------
-    scores : ForgettingScores
-        Every row must have a margin.
     X : array-like of shape (n_rows, ...), or another container
     y : ndarray of shape (n_rows,), int64
         Class numbers from 0.
+    net_margins : ndarray of shape (n_rows,), float
+        Mean margins of the scoring net, nan where they are not known.
     same_features : bool, default=False
-        Whether the scoring net gets `X` as the regressions do. If it is much more accurate even so, it has memorized
-        labels. Any other net may simply be better, and the regressions are then not used.
+        Whether the scoring net gets `X` as the models do. If it contradicts far fewer labels even so, it has memorized
+        them, and has less weight in trust. A net that may see more than `X` does and contradicts far fewer labels has all
+        the weight.
+    seed : int, default=0
 
     Returns
     -------
-    scores : ForgettingScores
-        Unchanged if `X` is not an array of finite numbers below 1e38, or the regressions are not accurate enough.
+    held_out : HeldOut
     """
-    X = _as_numbers(X)
-    if X is None or 0 in X.shape or len(y) < _FEWEST_ROWS or np.isnan(scores.margins).any():
-        return scores
-    rng = np.random.RandomState(0)
-    n_columns = int(np.prod(X.shape[1:]))
-    rows = _some(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // n_columns), rng)
-    if len(rows) < min(len(y), _MIN_ROWS) or not all(map(_is_usable, _blocks(X, np.arange(len(y))))):
-        return scores
+    if len(y) < _FEWEST_ROWS:
+        return _unknown(
+            y, net_margins, f"{len(y)} rows are too few to test on held-out rows, at least {_FEWEST_ROWS} are needed"
+        )
+    numbers = as_numbers(X)
+    if numbers is None:
+        return _unknown(
+            y, net_margins, "X is no array of finite numbers, so that no other model can be asked about its rows"
+        )
+    rng = np.random.RandomState(seed)
+    rows = some_rows(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // int(np.prod(numbers.shape[1:]))), rng)
+    if len(rows) < min(len(y), _MIN_ROWS):
+        return _unknown(y, net_margins, "X has too many columns for the test on held-out rows")
+    features = Features(numbers, rows, rng)
+    spaces = features.transform(numbers, rows)
     n_classes = int(y.max()) + 1
-    features = _Features(_floats(X, _some(rows, min(_MAX_FITTED, _MAX_FITTED_NUMBERS // n_columns), rng)), rng)
-    spaces = features.transform(X, rows)
-    margins, accuracy = _margins(features, spaces, rows, X, y, n_classes)
-    if not same_features and accuracy < scores.last_accuracy() - _MAX_SHORTFALL:
-        return scores
-    weight, mean = 1.0, scores.margins.mean()
-    if same_features and mean > 0:
-        weight = float(np.clip(margins.mean() / mean, 0, 1))
-    attainable = max(accuracy, _neighbors_accuracy(spaces[0], y[rows], rng))
-    held_out = HeldOut(margins, np.zeros((len(SHARES), len(RULES))), attainable, weight)
-    ratings = _rate(scores.take(rows), held_out, spaces, y[rows], n_classes, rng)
-    return scores.with_held_out(held_out._replace(ratings=ratings))
+    views = Views(spaces, y[rows], n_classes, seed)
+    margins, other, probability = _ask(views, features, spaces, rows, numbers, y, n_classes)
+    accuracy = float(np.mean(margins[rows] > 0))
+    weight = _weight_of_net(margins, net_margins, same_features)
+    trust = _mean(net_margins, margins, weight)
+    likely = np.where(trust < 0, other, y).astype(np.int32)
+    asked = _tested_rows(y[rows], rng)
+    tested, spaces = rows[asked], [space[asked] for space in spaces]
+    right, fold_trust = _test(spaces, y[tested], net_margins[tested], weight, rng)
+    noise, reason = _best_share(right.mean(0), y[tested]), ""
+    if not _is_predictable(probability[rows], y[rows]):
+        noise, reason = np.nan, "the labels can't be predicted from X better than by the sizes of the classes"
+    attainable = max(accuracy, float(right[:, 0].mean(1).max()))
+    kept = tested, spaces[0], fold_trust
+    return HeldOut(margins, likely, noise, reason, _curve(right.mean(0)), attainable, weight, *kept)
 
 
-def _as_numbers(X):
-    """Return `X` as a numeric container with a shape, or None if it can't be converted."""
-    if sparse.issparse(X):
-        X = X.tocsr()
-        return reduce_sparse(X) if _is_usable(X.data) else None
-    if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
-        return None
-    if isinstance(X, torch.Tensor):
-        X = checkable(X).numpy()
-    if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
-    if isinstance(X, (list, tuple)):
-        if isinstance(X[0], torch.Tensor):
-            return None
-        try:
-            X = np.asarray(X)
-        except ValueError:  # rows that differ in length
-            return None
-    if isinstance(X, np.ndarray) and X.dtype.kind == "O":  # such as DataFrames with nullable columns
-        with suppress(TypeError, ValueError):
-            X = X.astype(np.float64)
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    return X if kind in "biuf" and len(X.shape) > 1 else None
+def _is_predictable(probability, y):
+    """Tell whether the views give the labels clearly more probability than the sizes of the classes do, class by class."""
+    sizes = np.bincount(y)
+    gains = (probability - sizes[y] / len(y)) / sizes[y]
+    return gains.sum() > _SKILL * np.sqrt(np.square(gains).sum())
 
 
-def _is_usable(numbers):
-    """Tell whether float32 holds all of `numbers` and their differences; not so nan."""
-    return bool((np.abs(numbers) < _LARGEST).all())
+def _unknown(y, net_margins, reason):
+    nothing = np.zeros((0, 0), np.float32)
+    margins = np.full(len(y), np.nan, np.float32)
+    rows = np.zeros(0, np.int64)
+    return HeldOut(margins, y.astype(np.int32), np.nan, reason, np.zeros((3, 0)), np.nan, 1.0, rows, nothing, nothing)
 
 
-def _some(rows, n_rows, rng):
-    """Return `n_rows` of the rows, drawn at random and sorted, or all if there are no more."""
-    return rows if len(rows) <= n_rows else np.sort(rng.choice(rows, n_rows, replace=False))
+def _ask(views, features, spaces, rows, numbers, y, n_classes):
+    """Return for every row its margin, the most probable other class, and the probability of its label."""
+    margins, other = np.empty(len(y), np.float32), np.empty(len(y), np.int32)
+    probability = np.full(len(y), np.nan, np.float32)
+    n_chunk = max(_CHUNK // max(n_classes, 4 * N_COMPONENTS), 1)
+    for start in range(0, len(rows), n_chunk):
+        part = rows[start : start + n_chunk]
+        predicted = views.left_out(slice(start, start + n_chunk))
+        margins[part], other[part] = compare(predicted, y[part])
+        probability[part] = predicted[np.arange(len(part)), y[part]]
+    others = np.setdiff1d(np.arange(len(y)), rows, assume_unique=True)
+    for start in range(0, len(others), n_chunk):
+        part = others[start : start + n_chunk]
+        margins[part], other[part] = compare(views.predict(features.transform(numbers, part)), y[part])
+    return margins, other, probability
 
 
-def _floats(X, rows):
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives inf, which is checked for
-        # The rows taken are copies, which may be changed in place.
-        return np.asarray(take_rows(X, rows)).reshape(len(rows), -1).astype(np.float32, copy=False)
+def _weight_of_net(margins, net_margins, same_features):
+    if np.isnan(net_margins).any():
+        return 0.0
+    contradicted, by_net = np.mean(margins < 0), np.mean(net_margins < 0)
+    if not same_features:
+        return 1.0 if by_net < contradicted - _MAX_SHORTFALL else 0.5
+    weight = min(2 * by_net / contradicted, 1) if contradicted else 1
+    return float(weight / (1 + weight))
 
 
-def _blocks(X, rows):
-    """Yield rows of `X` as floats in small blocks, so that `X` is never copied as a whole."""
-    n_block = max(_CHUNK // int(np.prod(X.shape[1:])), 1)
-    for start in range(0, len(rows), n_block):
-        yield _floats(X, rows[start : start + n_block])
+def _mean(net_margins, margins, weight):
+    if weight in (0.0, 1.0):  # the other ones may be nan
+        return net_margins if weight else margins
+    return weight * net_margins + (1 - weight) * margins
 
 
-class _Features:
-    """Principal components of standardized features, and random Fourier features of these.
+def _tested_rows(y, rng):
+    sizes = np.bincount(y)
+    rows = np.flatnonzero(np.isin(y, np.argsort(-sizes, kind="stable")[:_MAX_TEST_CLASSES]))
+    return some_rows(rows, _MAX_TEST_ROWS, rng)
+
+
+def _test(spaces, y, net_margins, weight, rng):
+    """Leave out more and more of the least trusted rows, and predict the rows of every fold.
+
+    Returns
+    -------
+    right : ndarray of shape (n_models, n_shares, n_rows)
+        How often each row is predicted rightly, averaged over repeats.
+    fold_trust : ndarray of shape (n_splits, n_rows), float32
+        Trust in the rows outside of every fold, by views of these rows alone. Otherwise, rows that contradict the rows of
+        the fold would have less trust, which favors leaving out many.
+    """
+    y = np.unique(y, return_inverse=True)[1]
+    n_classes, n_repeats = int(y.max()) + 1, next((n for limit, n in _REPEATS if len(y) >= limit), _MOST_REPEATS)
+    right, fold_trust = 0, []
+    for _ in range(n_repeats):
+        folds = rng.permutation(len(y)) % _N_FOLDS
+        parts = []
+        for fold in range(_N_FOLDS):
+            tested, trained = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            views = Views([space[trained] for space in spaces], y[trained], n_classes, fold, _N_FOLD_TREES)
+            margins, _ = compare(views.left_out(slice(None)), y[trained])
+            trust = np.full(len(y), np.nan, np.float32)
+            trust[trained] = _mean(net_margins[trained], margins, weight)
+            models = _models(spaces, y, n_classes, views, trained, tested)
+            parts.append(
+                (tested, _predict_rightly(models, trained[np.argsort(-trust[trained], kind="stable")], tested, y))
+            )
+            fold_trust.append(trust)
+        order = np.argsort(np.concatenate([tested for tested, _ in parts]))
+        right = right + np.concatenate([part for _, part in parts], axis=2)[:, :, order] / n_repeats
+    return right, np.stack(fold_trust)
+
+
+def _models(spaces, y, n_classes, views, trained, tested):
+    models = [
+        GrowingRidge(spaces[0], y, n_classes, views.ridges[0].penalty),
+        GrowingRidge(spaces[1], y, n_classes, views.ridges[1].penalty),
+        GrowingNeighbors(spaces[0], y, n_classes, trained, tested),
+    ]
+    return (
+        models if views.forest is None else [*models, GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes)]
+    )
+
+
+def _predict_rightly(models, most_trusted_first, tested, y):
+    """Tell which rows are predicted rightly by each model at each share; shape (n_models, n_shares, n_tested)."""
+    right = np.zeros((len(models), len(SHARES), len(tested)), np.float32)
+    start = 0
+    for i in reversed(range(len(SHARES))):
+        end = len(most_trusted_first) - round(SHARES[i] * len(most_trusted_first))
+        for model, row in zip(models, right, strict=True):
+            model.add(most_trusted_first[start:end])
+            row[i] = is_right(model.predict(tested), y[tested])
+        start = end
+    return right
+
+
+def _best_share(right, y):
+    """Return the share with the best accuracy, 0 if it does not lead clearly or is bought with rare classes.
 
     Parameters
     ----------
-    X : ndarray of shape (n_fitted, n_features), float32
-        Changed in place.
-    rng : numpy.random.RandomState
+    right : ndarray of shape (n_shares, n_rows)
+        How well each row is predicted, in [0, 1].
+    y : ndarray of shape (n_rows,), int64
     """
-
-    def __init__(self, X, rng):
-        self.scaler = StandardScaler(copy=False).fit(X)
-        self.pca = None
-        Z = self._standardised(X)
-        if Z.shape[1] > _N_COMPONENTS:
-            self.pca = PCA(min(_N_COMPONENTS, len(Z)), svd_solver="randomized", random_state=rng)
-            with np.errstate(all="ignore"):  # as in reduce_sparse
-                self.pca.fit(Z)
-            Z = self.pca.transform(Z)
-        some = Z[rng.permutation(len(Z))[:500]]
-        distances = euclidean_distances(some, squared=True)
-        width = np.median(distances[distances > 0]) if distances.any() else 1.0
-        self.fourier = RBFSampler(gamma=1 / (2 * width), n_components=_N_FOURIER, random_state=rng).fit(Z[:1])
-
-    def transform(self, X, rows):
-        """Return the features of some rows of `X` in both spaces, as float32."""
-        components = [self._components(block) for block in _blocks(X, rows)]
-        Z = np.concatenate(components)
-        return [Z, self.fourier.transform(Z).astype(np.float32, copy=False)]
-
-    def _components(self, X):
-        X = self._standardised(X)
-        return X if self.pca is None else self.pca.transform(X)
-
-    def _standardised(self, X):
-        X = self.scaler.transform(X)
-        return np.clip(X, -_LIMIT, _LIMIT, out=X)
+    gains = right - right[0]
+    sizes = np.bincount(y)
+    by_class = gains / (sizes[y] * np.count_nonzero(sizes))
+    is_fair = by_class.sum(1) >= -_UNFAIR * np.sqrt(np.square(by_class).sum(1))
+    best = int(np.argmax(np.where(is_fair, gains.mean(1), -1)))
+    if gains[best].mean() <= _LEAD * _error(gains[best]):
+        return 0.0
+    behind = gains[best] - gains
+    as_good = is_fair & (behind.mean(1) <= _TIE * behind.std(1) / np.sqrt(len(y)))
+    return float(SHARES[np.flatnonzero(as_good)[-1]])
 
 
-def _margins(features, spaces, rows, X, y, n_classes):
-    """Return the margin of every row, averaged over the regressions in both spaces, and the better accuracy on `rows`."""
-    margins = np.zeros(len(y), dtype=np.float32)
-    fits = [_best_ridge(space, y[rows], n_classes) for space in spaces]
-    margins[rows] = np.mean([margin_of(left_out, y[rows]) for _, left_out in fits], axis=0)
-    accuracy = max(np.mean(left_out.argmax(1) == y[rows]) for _, left_out in fits)
-    others = np.setdiff1d(np.arange(len(y)), rows, assume_unique=True)
-    for start in range(0, len(others), _CHUNK_ROWS):
-        chunk = others[start : start + _CHUNK_ROWS]
-        predicted = [ridge.predict(space) for (ridge, _), space in zip(fits, features.transform(X, chunk), strict=True)]
-        margins[chunk] = np.mean([margin_of(prediction, y[chunk]) for prediction in predicted], axis=0)
-    return margins.clip(-1, 1), float(accuracy)
+def _curve(right):
+    return np.stack([SHARES, right.mean(1), [_error(gain) for gain in right - right[0]]])
 
 
-class _Ridge(NamedTuple):
-    mean: np.ndarray
-    target_mean: np.ndarray
-    weights: np.ndarray
-
-    def predict(self, F):
-        return (F - self.mean) @ self.weights + self.target_mean
-
-
-def _centred(F, y, n_classes):
-    targets = np.eye(n_classes, dtype=np.float32)[y]
-    mean, target_mean = F.mean(0), targets.mean(0)
-    return F - mean, targets - target_mean, mean, target_mean
-
-
-def _best_ridge(F, y, n_classes):
-    """Return the ridge regression whose penalty has the least leave-one-out error, and its leave-one-out predictions."""
-    F, targets, mean, target_mean = _centred(F, y, n_classes)
-    values, vectors = np.linalg.eigh((F.T @ F).astype(np.float64))
-    rotated = F @ vectors.astype(np.float32)
-    products, best = rotated.T @ targets, (np.inf, _Ridge(mean, target_mean, mean), targets)
-    for penalty in _PENALTIES:
-        inverse = 1 / (values.clip(0) + max(penalty * values.mean(), 1e-9))
-        # As float64, since the leverage of few rows with many features is nearly 1.
-        leverage = np.square(rotated, dtype=np.float64) @ inverse + 1 / len(F)
-        inverse, left = inverse.astype(np.float32), (1 - leverage).clip(1e-6).astype(np.float32)
-        residuals = (targets - rotated @ (inverse[:, None] * products)) / left[:, None]
-        error = np.square(residuals).mean()
-        if error < best[0]:
-            weights = vectors.astype(np.float32) @ (inverse[:, None] * products)
-            best = error, _Ridge(mean, target_mean, weights), targets + target_mean - residuals
-    return best[1:]
-
-
-def _rate(scores, held_out, spaces, y, n_classes, rng):
-    """Return the accuracy of regressions on the rows that each rule keeps, for each share, measured on held-out rows.
-
-    Rows are split, and trust is computed again on the part that rows are selected from. Otherwise, rows that contradict
-    the test rows would have less trust and be dropped, which favors rules that drop many rows.
-    """
-    ratings = np.zeros((len(SHARES), len(RULES)))
-    n_splits = 1 if len(y) >= _ROWS_OF_ONE_SPLIT else 2
-    for _ in range(n_splits):
-        order = rng.permutation(len(y))
-        tested, rows = np.split(order, [len(y) // 3])
-        left_out = [_best_ridge(space[rows], y[rows], n_classes)[1] for space in spaces]
-        margins = np.mean([margin_of(predicted, y[rows]) for predicted in left_out], axis=0).clip(-1, 1)
-        part = scores.take(rows).with_held_out(held_out._replace(margins=margins.astype(np.float32)))
-        for (i, share), (j, rule) in product(enumerate(SHARES), enumerate(RULES)):
-            kept = rows[apply_rule(rule, part, count_kept(share, len(rows)), np.random.default_rng(0))]
-            for space, penalty in zip(spaces, (_LINEAR_PENALTY, _FOURIER_PENALTY), strict=True):
-                ratings[i, j] += _accuracy(space, y, kept, tested, n_classes, penalty)
-    return ratings / (n_splits * len(spaces))
-
-
-def _accuracy(F, y, kept, tested, n_classes, penalty):
-    """Return the accuracy on the rows `tested` of a ridge regression on the rows `kept`."""
-    centred, targets, mean, target_mean = _centred(F[kept], y[kept], n_classes)
-    is_wide = len(centred) < centred.shape[1]  # then the Gram matrix of the rows is the smaller one
-    gram = (centred @ centred.T if is_wide else centred.T @ centred).astype(np.float64)
-    gram[np.diag_indices_from(gram)] += max(penalty * np.trace(gram) / centred.shape[1], 1e-9)
-    weights = np.linalg.solve(gram, targets if is_wide else centred.T @ targets).astype(np.float32)
-    if is_wide:
-        weights = centred.T @ weights
-    predicted = _Ridge(mean, target_mean, weights).predict(F[tested])
-    return np.mean(predicted.argmax(1) == y[tested])
-
-
-def margin_of(predicted, y):
-    """Return the prediction for the true class minus the largest other one; `predicted` has shape (n_rows, n_classes)."""
-    rows = np.arange(len(y))
-    true = predicted[rows, y]
-    others = predicted.copy()
-    others[rows, y] = -np.inf
-    return true - others.max(1)
-
-
-def _neighbors_accuracy(Z, y, rng):
-    """Return the accuracy of nearest neighbors on some rows, which are left out of the training rows."""
-    asked, others = np.split(rng.permutation(len(y)), [min(_N_ASKED, len(y) // 2)])
-    neighbors = KNeighborsClassifier(_N_NEIGHBORS, weights="distance").fit(Z[others], y[others])
-    return float(neighbors.score(Z[asked], y[asked]))
+def _error(values):
+    return values.std() / np.sqrt(len(values))

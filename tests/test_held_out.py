@@ -7,81 +7,114 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn import config_context
-from test_scores import record
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
-from skprune import ForgettingScores, _held_out
-from skprune._held_out import _PENALTIES, _accuracy, _best_ridge, consult, margin_of, reduce_sparse
-from skprune._strategies import RULES, SHARES
-
-
-def fit_ridge(F, y, alpha):
-    """Return a function that predicts, by the normal equations in float64."""
-    F, targets = F.astype(np.float64), np.eye(3)[y]
-    mean, target_mean = F.mean(0), targets.mean(0)
-    centred = F - mean
-    weights = np.linalg.solve(centred.T @ centred + alpha * np.eye(F.shape[1]), centred.T @ (targets - target_mean))
-    return lambda rows: (rows - mean) @ weights + target_mean
+from skprune._held_out import SHARES, hold_out
+from skprune._rating import ask_judge, best_rule
 
 
-def mean_eigenvalue(F):
-    return np.square(F.astype(np.float64) - F.mean(0)).sum() / F.shape[1]
+def clusters(n_rows=150, n_features=6, n_classes=3, seed=0):
+    """Return rows of small whole numbers in classes that lie far apart."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_rows) % n_classes
+    return rng.integers(0, 3, (n_rows, n_features)) + 4 * np.eye(n_classes, n_features, dtype=int)[y], y
 
 
-@pytest.mark.parametrize("n_features", [8, 130])  # more features than rows have leverages of nearly 1
-@pytest.mark.parametrize("signal", [0.0, 1.0])
-def test_left_out_predictions_are_those_of_refits(signal, n_features):
+def mislabel(y, n_wrong, seed=0):
+    rng = np.random.default_rng(seed)
+    wrong = rng.choice(len(y), n_wrong, replace=False)
+    y = y.copy()
+    y[wrong] = (y[wrong] + rng.integers(1, y.max() + 1, n_wrong)) % (y.max() + 1)
+    return y, np.isin(np.arange(len(y)), wrong)
+
+
+def unknown(y):
+    return np.full(len(y), np.nan)
+
+
+def least(trust, share):
+    return np.isin(np.arange(len(trust)), np.argsort(trust)[: round(share * len(trust))])
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.4])
+def test_as_many_wrong_labels_are_found_as_there_are(share):
+    X, y_true = load_digits(return_X_y=True)
+    X, y_true = X[:900], y_true[:900]
+    y, is_wrong = mislabel(y_true, int(share * 900))
+    held_out = hold_out(X, y, unknown(y))
+    assert abs(held_out.label_noise - share) < 0.05
+    assert held_out.reason == ""
+    found = least(held_out.trust(unknown(y)), held_out.label_noise)
+    assert np.mean(is_wrong[found]) > 0.85 or share == 0
+    assert np.mean(held_out.likely == y_true) > 0.9
+    assert held_out.curve[0].tolist() == SHARES.tolist()
+    assert held_out.curve[2, 0] == 0
+
+
+@pytest.mark.parametrize("n_rare", [10, 30])
+def test_a_rare_class_whose_labels_are_right_keeps_its_rows(n_rare):
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 40)
-    F = (rng.normal(size=(40, n_features)) + signal * np.eye(3, n_features)[y]).astype(np.float32)
-    refits = {}
-    for penalty in _PENALTIES:
-        alpha = penalty * mean_eigenvalue(F)
-        left_out = [fit_ridge(np.delete(F, i, 0), np.delete(y, i), alpha)(F[i]) for i in range(40)]
-        refits[np.square(left_out - np.eye(3)[y]).mean()] = alpha, left_out
-    alpha, expected = refits[min(refits)]
-    ridge, left_out = _best_ridge(F, y, 3)
-    np.testing.assert_allclose(left_out, expected, atol=1e-3)
-    np.testing.assert_allclose(ridge.predict(F), fit_ridge(F, y, alpha)(F), atol=1e-4)
+    y = (np.arange(600) < n_rare).astype(np.int64)
+    X = rng.normal(size=(600, 5)) + 2.5 * y[:, None] * np.eye(5)[0]  # many of the rare rows lie among the others
+    held_out = hold_out(X, y, unknown(y))
+    assert held_out.label_noise == 0
+    assert held_out.reason == ""
 
 
-@pytest.mark.parametrize("n_features", [12, 60])  # fewer than the rows that are kept, and more
-def test_rated_accuracy_is_that_of_a_fit(n_features):
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 3, 300)
-    F = (rng.normal(size=(300, n_features)) + 0.8 * np.eye(3, n_features)[y]).astype(np.float32)
-    kept, tested = np.split(rng.permutation(300)[:280], [40])
-    for penalty in (0.03, 3.0):
-        predicted = fit_ridge(F[kept], y[kept], penalty * mean_eigenvalue(F[kept]))(F[tested]).argmax(1)
-        assert _accuracy(F, y, kept, tested, 3, penalty) == np.mean(predicted == y[tested])
+def test_labels_that_nothing_predicts():
+    X, _ = clusters(300)
+    y = np.random.default_rng(1).integers(0, 3, 300)
+    held_out = hold_out(X, y, unknown(y))
+    assert np.isnan(held_out.label_noise)
+    assert "can't be predicted" in held_out.reason
 
 
-def test_margin_by_hand():
-    predicted = np.array([[0.7, 0.2, 0.1], [0.5, 0.1, 0.4], [-0.1, 1.2, -0.1], [0.3, 0.3, 0.4]])
-    before = predicted.copy()
-    np.testing.assert_allclose(margin_of(predicted, np.array([0, 2, 1, 0])), [0.5, -0.1, 1.3, -0.1])
-    np.testing.assert_array_equal(predicted, before)
+def test_too_few_rows_say_nothing():
+    X, y = clusters(39)
+    held_out = hold_out(X, y, unknown(y))
+    assert np.isnan(held_out.label_noise)
+    assert "39 rows are too few" in held_out.reason
+    assert np.isnan(held_out.margins).all()
+    np.testing.assert_array_equal(held_out.likely, y)
+    net_margins = np.linspace(-1, 1, 39)
+    np.testing.assert_array_equal(held_out.trust(net_margins), net_margins)
 
 
-@pytest.fixture
-def rows(monkeypatch):
-    """Scores, X of small ints and y of three classes, of which the last row is labeled wrongly."""
-    monkeypatch.setattr(_held_out, "_N_FOURIER", 20)  # inverses of 300 times 300 numbers would take most of the time
-    rng = np.random.default_rng(0)
-    y = np.arange(90) % 3
-    X = rng.integers(0, 3, (90, 6)) + 4 * np.eye(3, 6, dtype=int)[y]
-    y[-1] = 0
-    margins = rng.uniform(0, 1, (1, 90))
-    return record(margins > 0.1, margins), X, y
+def test_margins_and_likely_classes():
+    X, y_true = clusters()
+    y, is_wrong = mislabel(y_true, 10)
+    held_out = hold_out(X, y, unknown(y))
+    assert held_out.margins.dtype == np.float32
+    assert np.abs(held_out.margins).max() <= 1
+    assert held_out.margins[is_wrong].max() < 0 < held_out.margins[~is_wrong].min()
+    np.testing.assert_array_equal(held_out.likely, y_true)
+    assert 0.8 < held_out.attainable <= 1
 
 
-def parts(scores):
-    held_out = scores._held_out
-    return held_out.margins, held_out.ratings, held_out.attainable, held_out.net_weight
+def test_the_weight_of_the_net():
+    X, y = clusters()
+    y, is_wrong = mislabel(y, 20)
+    agrees = np.where(is_wrong, -0.5, 0.5)
+    by_heart = np.full(150, 0.9)
+    assert hold_out(X, y, unknown(y)).net_weight == 0
+    assert hold_out(X, y, agrees).net_weight == 0.5
+    held_out = hold_out(X, y, agrees, same_features=True)
+    assert held_out.net_weight == 0.5
+    np.testing.assert_allclose(held_out.trust(agrees), (agrees + held_out.margins) / 2, atol=1e-6)
+    assert hold_out(X, y, by_heart, same_features=True).net_weight == 0
+    assert hold_out(X, y, by_heart).net_weight == 0.5  # it may see more than X has
+    noise = np.random.default_rng(0).normal(size=(150, 6))
+    assert hold_out(noise, y, agrees).net_weight == 1
 
 
-def assert_same(scores, expected):
-    for part, other in zip(parts(scores), parts(expected), strict=True):
-        np.testing.assert_array_equal(part, other)
+def test_a_time_stamp_keeps_its_digits():
+    X, y_true = clusters()
+    y, is_wrong = mislabel(y_true, 20)
+    expected = hold_out(X, y, unknown(y))
+    shifted = hold_out(X * 1000.0 + 1.7e9, y, unknown(y))
+    np.testing.assert_allclose(shifted.margins, expected.margins, atol=1e-3)
+    assert shifted.label_noise == expected.label_noise
 
 
 def as_memmap(X, path):
@@ -92,50 +125,31 @@ def as_memmap(X, path):
 
 FORMS = {
     "float64": lambda X, path: X.astype(np.float64),
-    "int": lambda X, path: X,
+    "float32": lambda X, path: X.astype(np.float32),
     "uint8": lambda X, path: X.astype(np.uint8),
     "object": lambda X, path: X.astype(object),
-    "pandas": lambda X, path: pd.DataFrame(X, index=range(7, 97)),
+    "pandas": lambda X, path: pd.DataFrame(X, index=range(7, 157)),
     "pandas that may be missing": lambda X, path: pd.DataFrame(X).astype("Float64"),
     "polars": lambda X, path: pl.DataFrame(X),
     "tensor": lambda X, path: torch.from_numpy(X).float().requires_grad_(),
     "float8": lambda X, path: torch.from_numpy(X).to(torch.float8_e4m3fn),
-    "bfloat16": lambda X, path: torch.from_numpy(X).bfloat16(),
     "csr": lambda X, path: sparse.csr_array(X),
     "dok": lambda X, path: sparse.dok_array(X),
     "list": lambda X, path: X.tolist(),
     "memmap": as_memmap,
-    "pictures": lambda X, path: X.reshape(90, 1, 2, 3),
+    "pictures": lambda X, path: X.reshape(150, 1, 2, 3),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_containers_of_the_same_numbers(rows, tmp_path, form):
-    scores, X, y = rows
-    expected = consult(scores, X.astype(np.float32), y)
-    assert not np.isnan(expected.held_out_margins).any()
-    made = FORMS[form](X, tmp_path)
-    assert_same(consult(scores, made, y), expected)
-    np.testing.assert_array_equal(np.asarray(FORMS["int"](X, tmp_path)), X)  # X was not standardized in place
-
-
-def test_float32_is_not_standardised_in_place(rows):
-    scores, X, y = rows
-    X = X.astype(np.float32)
+def test_containers_of_the_same_numbers(tmp_path, form):
+    X, y = clusters()
     before = X.copy()
-    consult(scores, X, y)
+    expected = hold_out(X, y, unknown(y))
+    made = hold_out(FORMS[form](X, tmp_path), y, unknown(y))
+    for part, other in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(part, other)
     np.testing.assert_array_equal(X, before)
-
-
-class Samples(torch.utils.data.Dataset):
-    def __init__(self, X):
-        self.X = X
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, row):
-        return self.X[row]
 
 
 def with_nan(X):
@@ -147,130 +161,97 @@ def with_nan(X):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda X: ["a text"] * 90,
-        lambda X: np.array(["a text"] * 90, dtype=object),
-        lambda X: pd.DataFrame({"body": ["a text"] * 90}),
+        lambda X: ["a text"] * 150,
+        lambda X: pd.DataFrame({"body": ["a text"] * 150}),
         lambda X: {"X": X},
-        lambda X: Samples(X),
         lambda X: X[:, 0],
-        lambda X: [list(range(1 + row % 3)) for row in range(90)],
+        lambda X: X[:, :0],
+        lambda X: [list(range(1 + row % 3)) for row in range(150)],
         lambda X: list(torch.from_numpy(X)),
         with_nan,
         lambda X: np.where(np.isnan(with_nan(X)), np.inf, X),
         lambda X: sparse.csr_array(np.tile(with_nan(X), 22)),
-        lambda X: sparse.dok_array(np.tile(np.where(np.isnan(with_nan(X)), 1e300, X), 22)),
-        lambda X: np.where(X > 3, 3e38, -3e38).astype(np.float32),  # differences overflow
+        lambda X: np.where(X > 3, 1e300, -1e300),
     ],
 )
-def test_what_is_no_array_of_finite_numbers_changes_nothing(rows, make):
-    scores, X, y = rows
-    assert consult(scores, make(X), y) is scores
+def test_what_is_no_array_of_finite_numbers_says_nothing(make):
+    X, y = clusters()
+    held_out = hold_out(make(X), y, unknown(y))
+    assert np.isnan(held_out.label_noise)
+    assert "no array of finite numbers" in held_out.reason
 
 
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
-def test_rows_that_are_all_the_same_say_nothing(rows, make):
-    scores, _, y = rows
-    margins = consult(scores, make(np.zeros((90, 130))), y, same_features=True).held_out_margins
-    assert margins.max() <= 1e-6
+def test_rows_that_are_all_the_same_say_nothing(make):
+    _, y = clusters()
+    assert np.isnan(hold_out(make(np.zeros((150, 130))), y, unknown(y)).label_noise)
 
 
-@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
-def test_large_and_small_sparse_numbers(rows, scale):
-    scores, X, y = rows
-    wide = sparse.csr_array(np.tile(X, 22))
-    expected = consult(scores, wide, y).held_out_margins
-    np.testing.assert_allclose(consult(scores, scale * wide, y).held_out_margins, expected, atol=0.01)
+@pytest.mark.slow
+def test_rows_beyond_the_sample_are_predicted():
+    X, y_true = clusters(21_000, n_features=3)
+    y, is_wrong = mislabel(y_true, 2100)
+    held_out = hold_out(X, y, unknown(y))
+    assert len(held_out.rows) == 3000
+    assert np.mean((held_out.margins < 0) == is_wrong) > 0.99
+    assert abs(held_out.label_noise - 0.1) < 0.03
 
 
-def test_a_table_changes_nothing(rows):
-    datasets = pytest.importorskip("datasets")  # an optional library
-    scores, X, y = rows
-    assert consult(scores, datasets.Dataset.from_dict({"X": X.tolist()}), y) is scores
-
-
-def test_scores_without_margins_stay_as_they_are(rows):
-    _, X, y = rows
-    scores = ForgettingScores(90)
-    scores.update(np.arange(89), np.ones(89, dtype=bool), np.zeros(89))
-    assert consult(scores, X, y) is scores
-
-
-def test_what_the_regressions_say_by_hand(rows):
-    scores, X, y = rows
-    consulted = consult(scores, X, y)
-    margins = consulted.held_out_margins
-    assert margins[:-1].min() > 0 > margins[-1]
-    assert np.abs(margins).max() <= 1
-    assert consulted.ratings.shape == (len(SHARES), len(RULES))
-    # Of most rows all but the one that is labeled wrongly is predicted, of few rows less.
-    assert 0.9 < consulted.ratings[-1].min() <= consulted.ratings[-1].max() <= 1
-    assert consulted.ratings[0].max() < consulted.ratings[-1].min()
-    assert 89 / 90 - 1e-6 <= consulted.attainable <= 1
-    np.testing.assert_array_equal(consulted.margins, scores.margins)
-
-
-def test_the_weight_of_the_net(rows):
-    scores, X, y = rows
-    assert consult(scores, X, y)._held_out.net_weight == 1
-    same = consult(scores, X, y, same_features=True)
-    ratio = same.held_out_margins.mean() / scores.margins.mean()
-    assert same._held_out.net_weight == pytest.approx(min(ratio, 1), rel=1e-6)
-    sure = record(np.ones((1, 90), dtype=bool), np.full((1, 90), 0.99))
-    same = consult(sure, X, y, same_features=True)
-    expected = same.held_out_margins.mean() / 0.99
-    assert 0.1 < expected < 1
-    assert same._held_out.net_weight == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("same_features", [False, True])
-def test_a_net_that_is_much_better_is_not_doubted_unless_it_sees_the_same(rows, same_features):
-    _, X, _ = rows
-    y = np.random.default_rng(5).integers(0, 3, 90)  # X knows nothing of it
-    sure = record(np.ones((1, 90), dtype=bool), np.full((1, 90), 0.9))
-    assert (consult(sure, X, y, same_features=same_features) is sure) == (not same_features)
-
-
-@pytest.mark.parametrize("chunk", [2**22, 7 * 6, 1])
-def test_more_rows_than_are_regressed(rows, monkeypatch, chunk):
-    scores, X, y = rows
-    # Data of more than 20,000 rows would take long.
-    monkeypatch.setattr(_held_out, "_MAX_ROWS", 60)
-    monkeypatch.setattr(_held_out, "_CHUNK", chunk)
-    assert consult(scores, X, y) is scores  # of a larger X at least 1,000 rows are asked for
-    monkeypatch.setattr(_held_out, "_MIN_ROWS", 60)
-    margins = consult(scores, X, y).held_out_margins
-    assert margins[:-1].min() > 0 > margins[-1]
-    monkeypatch.setattr(_held_out, "_CHUNK", 2**22)
-    np.testing.assert_allclose(margins, consult(scores, X, y).held_out_margins, atol=1e-5)
-
-
-def test_the_same_twice_and_no_global_generator_is_touched(rows):
-    scores, X, y = rows
+def test_the_same_twice_and_no_global_generator_is_touched():
+    X, y = clusters()
     wide = np.tile(X, 22)  # of more than 100 columns the principal components are taken
-    first = consult(scores, wide, y)
+    first = hold_out(wide, y, unknown(y))
     np.random.seed(1), random.seed(1), torch.manual_seed(1)
     before = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
-    second = consult(scores, wide, y)
+    with config_context(transform_output="pandas"):
+        second = hold_out(wide, y, unknown(y))
     assert [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()] == before
-    assert_same(first, second)
+    for part, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(part, other)
 
 
-@pytest.mark.parametrize("transform_output", ["pandas", "polars"])
-def test_the_output_that_is_wanted_of_transformers_does_not_matter(rows, transform_output):
-    scores, X, y = rows
-    wide = sparse.csr_array(np.tile(X, 22))  # of more than 100 columns the singular vectors are taken
-    expected = [consult(scores, X, y), consult(scores, wide, y)]
-    with config_context(transform_output=transform_output):
-        assert_same(consult(scores, X, y), expected[0])
-        assert type(reduce_sparse(wide)) is np.ndarray
-        assert_same(consult(scores, wide, y), expected[1])
+def keep_most_trusted(trust, y, n_keep, rng):
+    return np.argsort(-trust)[:n_keep]
 
 
-def test_sparse_rows_are_reduced_to_their_singular_vectors():
-    few = sparse.random_array((30, 100), density=0.3, random_state=0, format="coo")
-    np.testing.assert_array_equal(reduce_sparse(few), few.toarray())
-    many = sparse.random_array((30, 101), density=0.3, random_state=0, format="coo")
-    reduced = reduce_sparse(many)
-    assert reduced.shape == (30, 30)
-    # All singular vectors of 30 rows keep their inner products.
-    np.testing.assert_allclose(reduced @ reduced.T, (many @ many.T).toarray(), atol=1e-4)
+def keep_least_trusted(trust, y, n_keep, rng):
+    return np.argsort(trust)[:n_keep]
+
+
+def keep_random(trust, y, n_keep, rng):
+    return rng.permutation(len(trust))[:n_keep]
+
+
+def test_the_rule_that_teaches_most_is_chosen():
+    X, y = clusters(600)
+    y, _ = mislabel(y, 180)
+    held_out = hold_out(X, y, unknown(y))
+    assert best_rule(held_out, y, 0.1, [keep_least_trusted, keep_most_trusted, keep_random]) == 1
+    assert best_rule(held_out, y, 0.1, [keep_least_trusted, keep_random]) == 1
+    assert best_rule(held_out, y, 0.1, [keep_random, keep_random]) == 1  # no lead
+    assert best_rule(hold_out(None, y, unknown(y)), y, 0.1, [keep_most_trusted, keep_random]) == 1
+
+
+class Counting(LogisticRegression):
+    """Counts the fits of all clones, and the rows of each."""
+
+    fits = []
+
+    def fit(self, X, y):
+        self.fits.append(len(X))
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", [None, "balanced_accuracy"])
+def test_a_judge_finds_that_wrong_labels_hurt_it(scoring):
+    X, y = clusters(600)
+    labels = np.array(["a", "b", "c"])
+    noisy, _ = mislabel(y, 240)
+    held_out = hold_out(X, noisy, unknown(y))
+    Counting.fits.clear()
+    share, curve = ask_judge(Counting(C=100), scoring, X, labels[noisy], held_out)
+    assert 0.3 <= share <= 0.5
+    assert curve.shape == (3, len(Counting.fits) // 3)
+    assert len(Counting.fits) <= 20
+    assert max(Counting.fits) <= 2000
+    assert ask_judge(Counting(), scoring, X, labels[y], hold_out(X, y, unknown(y)))[0] == 0
