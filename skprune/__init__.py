@@ -2,6 +2,7 @@
 
 from skprune._curve import fewest_rows, pruning_curve
 from skprune._display import ForgettingDisplay, PruningCurveDisplay
+from skprune._held_out_display import HeldOutCurveDisplay
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
@@ -16,6 +17,7 @@ __all__ = [
     "ForgettingRecorder",
     "ForgettingScores",
     "ForgettingSelector",
+    "HeldOutCurveDisplay",
     "Pipeline",
     "PruningCurveDisplay",
     "PruningWarning",

@@ -179,7 +179,7 @@ class PruningCurveDisplay:
         ImportError
             If `ax` is None and matplotlib is not installed.
         """
-        self.ax_, self.figure_ = _axes(ax)
+        self.ax_, self.figure_ = axes_of(ax)
         order = np.argsort(self.shares)
         shares = np.asarray(self.shares)[order]
         self.lines_, self.fill_between_ = [], []
@@ -334,7 +334,7 @@ class ForgettingDisplay:
             )
         counts = np.asarray(self.forgetting_scores)
         never = np.zeros(len(counts), dtype=bool) if self.never_learned is None else np.asarray(self.never_learned)
-        self.ax_, self.figure_ = _axes(ax)
+        self.ax_, self.figure_ = axes_of(ax)
         draw = self._plot_hist if kind == "hist" else self._plot_map
         draw(counts, never, kwargs)
         return self
@@ -383,7 +383,7 @@ def _bin_edges(scores):
     return np.arange(first, last + 1 + width, width) - 0.5
 
 
-def _axes(ax):
+def axes_of(ax):
     """Return axes, new ones where `ax` is None, and their figure."""
     if ax is None:
         _, ax = _import_pyplot().subplots(layout="constrained")

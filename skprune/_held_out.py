@@ -77,9 +77,42 @@ class HeldOut(NamedTuple):
     components: np.ndarray
     fold_trust: np.ndarray
 
+    @property
+    def is_tested(self):
+        """Whether anything was tested on held-out rows."""
+        return len(self.rows) > 0
+
     def trust(self, net_margins):
         """Return how much the net and the views speak for the labels, of shape (n_rows,), in [-1, 1]."""
         return _mean(net_margins, self.margins, self.net_weight)
+
+    def suspects(self, net_margins, y):
+        """Return the least trusted rows, as many as the estimated number of wrong labels, as a mask."""
+        mask = np.zeros(len(y), dtype=bool)
+        if np.isnan(self.label_noise):
+            return mask
+        if not self.is_tested:
+            return _contradicted(net_margins, y)
+        order = np.argsort(self.trust(net_margins), kind="stable")
+        mask[order[: round(self.label_noise * len(mask))]] = True
+        return mask
+
+    def describe(self):
+        """Return in words what the test says."""
+        n_rows = len(self.margins)
+        if np.isnan(self.label_noise):
+            return f"no row is a suspect, because {self.reason}"
+        n_suspects = round(self.label_noise * n_rows)
+        if not self.is_tested:
+            return f"{n_suspects} of {n_rows} rows are suspects by the net alone, because {self.reason}"
+        if not n_suspects:
+            return f"held-out rows are predicted best with all {n_rows} rows"
+        shares, scores, _ = self.curve
+        after = scores[np.abs(shares - self.label_noise).argmin()]
+        return (
+            f"{n_suspects} of {n_rows} rows ({n_suspects / n_rows:.1%}) are suspects: without such rows, {after:.1%} of the "
+            f"held-out rows are predicted rightly, and {scores[0]:.1%} with them"
+        )
 
 
 def hold_out(X, y, net_margins, *, same_features=False, seed=0):
@@ -106,18 +139,16 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     held_out : HeldOut
     """
     if len(y) < _FEWEST_ROWS:
-        return _unknown(
-            y, net_margins, f"{len(y)} rows are too few to test on held-out rows, at least {_FEWEST_ROWS} are needed"
-        )
+        return _unknown(y, f"{len(y)} rows are too few for a test on held-out rows, which needs {_FEWEST_ROWS}")
     numbers = as_numbers(X)
     if numbers is None:
-        return _unknown(
-            y, net_margins, "X is no array of finite numbers, so that no other model can be asked about its rows"
+        return _by_net_alone(
+            y, net_margins, "X is no array of finite numbers, so that no model can be tested on its rows"
         )
     rng = np.random.RandomState(seed)
     rows = some_rows(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // int(np.prod(numbers.shape[1:]))), rng)
     if len(rows) < min(len(y), _MIN_ROWS):
-        return _unknown(y, net_margins, "X has too many columns for the test on held-out rows")
+        return _by_net_alone(y, net_margins, "X has too many columns for a test on held-out rows")
     features = Features(numbers, rows, rng)
     spaces = features.transform(numbers, rows)
     n_classes = int(y.max()) + 1
@@ -145,11 +176,24 @@ def _is_predictable(probability, y):
     return gains.sum() > _SKILL * np.sqrt(np.square(gains).sum())
 
 
-def _unknown(y, net_margins, reason):
+def _unknown(y, reason, label_noise=np.nan):
     nothing = np.zeros((0, 0), np.float32)
     margins = np.full(len(y), np.nan, np.float32)
     rows = np.zeros(0, np.int64)
-    return HeldOut(margins, y.astype(np.int32), np.nan, reason, np.zeros((3, 0)), np.nan, 1.0, rows, nothing, nothing)
+    return HeldOut(
+        margins, y.astype(np.int32), label_noise, reason, np.zeros((3, 0)), np.nan, 1.0, rows, nothing, nothing
+    )
+
+
+def _by_net_alone(y, net_margins, reason):
+    return _unknown(y, reason, np.nan if np.isnan(net_margins).any() else float(_contradicted(net_margins, y).mean()))
+
+
+def _contradicted(net_margins, y):
+    """Tell which labels the net contradicts as strongly as it agrees with the average label of the class."""
+    sizes = np.bincount(y)
+    means = np.bincount(y, net_margins) / np.maximum(sizes, 1)
+    return (net_margins < -means[y]) & (means[y] > 0)
 
 
 def _ask(views, features, spaces, rows, numbers, y, n_classes):

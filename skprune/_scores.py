@@ -4,8 +4,7 @@ import copy
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from operator import mul
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
@@ -17,46 +16,12 @@ from skprune._tally import Tally
 COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
 
 
-class HeldOut(NamedTuple):
-    """Results of models on held-out rows, averaged over runs.
-
-    Parameters
-    ----------
-    margins : ndarray of shape (n_rows,), float32
-        Predicted indicator of the true class minus the largest of another class, in [-1, 1].
-    ratings : ndarray of shape (n_shares, n_rules), float64
-        Held-out accuracy with the rows that each rule keeps, for each share.
-    attainable : float
-        Accuracy of nearest neighbors, or of the regressions if that is higher.
-    net_weight : float
-        Weight of the net's margins relative to these, in [0, 1].
-    """
-
-    margins: np.ndarray
-    ratings: np.ndarray
-    attainable: float
-    net_weight: float
-
-    @classmethod
-    def load(cls, arrays, n_rows):
-        """Return the results that arrays by name hold; raise a ValueError if they have another form."""
-        forms = [(name, array.dtype.name, array.ndim) for name, array in arrays.items()]
-        expected = zip(cls._fields, ("float32", *3 * ["float64"]), (1, 2, 0, 0), strict=True)
-        if (
-            forms != list(expected)
-            or len(arrays["margins"]) != n_rows
-            or not all(np.isfinite(array).all() for array in arrays.values())
-        ):
-            raise ValueError("its held-out results are missing, of another form than expected, or nan or infinite")
-        return cls._make(array if array.ndim else float(array) for array in arrays.values())
-
-
 class ForgettingScores:
     """Forgetting events, mean margins and first learned epochs of the rows of a training set.
 
     A new object describes one run, that is, one training of a net. :meth:`update` records its predictions batch by
     batch. The sum of two objects describes the runs of both. One run takes 20 bytes per row, whatever the number of
-    epochs, and a sum of runs takes 48. Held-out margins take 4 more. Arrays are copies, so that changing them does not
+    epochs, and a sum of runs takes 48. Trust and suspects take 5 more. Arrays are copies, so that changing them does not
     change the scores.
 
     Parameters
@@ -84,17 +49,10 @@ class ForgettingScores:
         Whether a row was not predicted correctly at any presentation of any run.
     presentations : ndarray of shape (n_rows,), int64
         Number of recorded predictions of a row. Summed over runs.
-    held_out_margins : ndarray of shape (n_rows,), float64
-        Margins from models that have not seen the row: the mean over two ridge regressions, one linear and one on random
-        Fourier features, clipped to [-1, 1]. Computed by :class:`ForgettingSelector` unless it uses a fixed rule, else nan.
     trust : ndarray of shape (n_rows,), float64
         Trust in the label of a row, in [-1, 1]. See Notes.
-    mean_trust : float
-        Mean of the known trust, nan if none is known. If these scores were taken from others, of all rows of those.
     suspects : ndarray of shape (n_rows,), bool
         Whether the label of a row is probably wrong. See Notes.
-    ratings : ndarray of shape (n_shares, n_rules), float64, or None
-        Held-out accuracy with the rows that each rule of ``"coverage"`` keeps, for several shares; None if unknown.
     attainable : float
         Accuracy that simple models reach on rows that they have not seen, nan if unknown.
 
@@ -105,12 +63,13 @@ class ForgettingScores:
 
     Notes
     -----
-    The trust in a label is the mean of its margin and its held-out margin. The margin of the built-in net has the weight
-    ``clip(mean held-out margin / mean margin, 0, 1)`` in this mean, so that a net that has memorized the labels has
-    little influence. The weight is 1 if the mean margin is not above 0. If held-out margins are unknown, the trust is the
-    margin. A row is a suspect if its trust is below ``-mean trust / 2``. The models then disagree with the label at least
-    half as strongly as they agree with the label of the average row. If they do not agree with the average row, they
-    know too little, and no row is a suspect. Rows whose trust is unknown are no suspects and do not count in the mean.
+    The scores that a :class:`ForgettingSelector` gives to a `strategy` know what models say that have not seen the row. Trust is
+    then the weighted mean of the margins of the net and of these models, and suspects are the least trusted rows, as many as a
+    test on held-out rows has found. The user guide describes both.
+
+    Other scores know the net alone. Trust is then the margin. A row is a suspect if its margin is below ``-mean margin``: the
+    net disagrees with the label as strongly as it agrees with the label of the average row. If the mean is not above 0, the
+    net knows too little, and no row is a suspect. Rows that were not presented are no suspects and do not count in the mean.
 
     References
     ----------
@@ -140,10 +99,10 @@ class ForgettingScores:
         self._tally: Any = Tally(n_rows, "cpu" if device.type == "mps" else device)
         # Set instead of the tally if the object describes several runs, or scores made elsewhere. Never changed.
         self._columns: dict[str, NDArray[Any]] = {}
-        # What models say that have not seen the rows, averaged over as many runs; there once a selector has asked them.
-        self._held_out: HeldOut | None = None
-        self._n_held_out = 0
-        self._mean_trust: float | None = None  # of the rows that these were taken from
+        # What models say that have not seen the rows; there once a selector has asked them.
+        self._trust: NDArray[np.float32] | None = None
+        self._suspects: NDArray[np.bool_] | None = None
+        self.attainable = np.nan
 
     def update(self, rows: ArrayLike, correct: ArrayLike, margin: ArrayLike) -> None:
         """Record one batch of presentations.
@@ -193,44 +152,26 @@ class ForgettingScores:
         return self._sums()["runs_learned"] == 0
 
     @property
-    def held_out_margins(self) -> NDArray[np.float64]:
-        if self._held_out is None:
-            return np.full(len(self), np.nan)
-        return self._held_out.margins.astype(np.float64)
-
-    @property
     def trust(self) -> NDArray[np.float64]:
-        if self._held_out is None:
-            return self.margins
-        weight = self._held_out.net_weight
-        return (weight * self.margins + self.held_out_margins) / (weight + 1)
-
-    @property
-    def mean_trust(self) -> float:
-        if self._mean_trust is not None:
-            return self._mean_trust
-        known = self.trust[~np.isnan(self.trust)]
-        return float(known.mean()) if len(known) else np.nan
+        return self.margins if self._trust is None else self._trust.astype(np.float64)
 
     @property
     def suspects(self) -> NDArray[np.bool_]:
-        return self.trust < -self.mean_trust / 2 if self.mean_trust > 0 else np.zeros(len(self), dtype=bool)
+        if self._suspects is not None:
+            return self._suspects.copy()
+        margins = self.margins
+        known = margins[~np.isnan(margins)]
+        mean = known.mean() if len(known) else 0.0
+        return margins < -mean if mean > 0 else np.zeros(len(self), dtype=bool)
 
-    @property
-    def ratings(self) -> NDArray[np.float64] | None:
-        return None if self._held_out is None else self._held_out.ratings.copy()
-
-    @property
-    def attainable(self) -> float:
-        return np.nan if self._held_out is None else float(self._held_out.attainable)
-
-    def with_held_out(self, held_out: HeldOut) -> "ForgettingScores":
+    def with_held_out(self, trust: NDArray[Any], suspects: NDArray[np.bool_], attainable: float) -> "ForgettingScores":
         """Return the same scores with what models say that have not seen the rows.
 
         Parameters
         ----------
-        held_out : HeldOut
-            They count for all runs of these scores.
+        trust : ndarray of shape (n_rows,), float
+        suspects : ndarray of shape (n_rows,), bool
+        attainable : float
 
         Returns
         -------
@@ -238,8 +179,7 @@ class ForgettingScores:
             Shares the state of these.
         """
         scores = copy.copy(self)
-        scores._held_out, scores._n_held_out = held_out, self.n_runs
-        scores._mean_trust = None
+        scores._trust, scores._suspects, scores.attainable = trust.astype(np.float32), suspects, attainable
         return scores
 
     def last_accuracy(self) -> float:
@@ -268,10 +208,8 @@ class ForgettingScores:
             These can't record more presentations.
         """
         taken = self._of_sums({name: column[rows] for name, column in self._sums().items()}, self.n_runs)
-        taken._mean_trust = self.mean_trust
-        if self._held_out is not None:
-            taken._held_out = self._held_out._replace(margins=self._held_out.margins[rows])
-            taken._n_held_out = self._n_held_out
+        if self._trust is not None:
+            taken = taken.with_held_out(self._trust[rows], self._suspects[rows], self.attainable)
         return taken
 
     def cpu(self) -> Self:
@@ -289,12 +227,16 @@ class ForgettingScores:
             )
         sums = {name: values + other._sums()[name] for name, values in self._sums().items()}
         total = self._of_sums(sums, self.n_runs + other.n_runs)
-        known = [scores for scores in (self, other) if scores._held_out is not None]
-        if known:  # a run without held-out results does not count in their mean
-            total._n_held_out = self._n_held_out + other._n_held_out
-            weights = [scores._n_held_out / total._n_held_out for scores in known]
-            parts = zip(*(scores._held_out for scores in known), strict=True)
-            total._held_out = HeldOut._make(sum(map(mul, weights, part)) for part in parts)
+        # What is known of one of them alone is kept.
+        known = [scores for scores in (self, other) if scores._trust is not None]
+        if known:
+            trust, suspects, attainable = (
+                np.average(part, axis=0, weights=[scores.n_runs for scores in known])
+                for part in zip(
+                    *((scores._trust, scores._suspects, scores.attainable) for scores in known), strict=True
+                )
+            )
+            total = total.with_held_out(trust, suspects >= 0.5, float(attainable))
         return total
 
     def __len__(self) -> int:
@@ -312,11 +254,8 @@ class ForgettingScores:
             No extension is added to the name.
         """
         arrays: dict[str, Any] = {"n_runs": self.n_runs, **(self._columns or self._tally.arrays())}
-        if self._held_out is not None:
-            arrays |= {f"held_out_{name}": np.asarray(value) for name, value in self._held_out._asdict().items()}
-            arrays["n_held_out"] = self._n_held_out
-        if self._mean_trust is not None:
-            arrays["mean_trust"] = self._mean_trust
+        if self._trust is not None:
+            arrays |= {"trust": self._trust, "suspects": self._suspects, "attainable": self.attainable}
         with nullcontext(file) if hasattr(file, "write") else open(file, "wb") as stream:
             np.savez_compressed(stream, **arrays)
 
@@ -353,8 +292,7 @@ class ForgettingScores:
 
     @classmethod
     def _of_arrays(cls, arrays):
-        n_held_out, mean_trust = arrays.pop("n_held_out", None), arrays.pop("mean_trust", None)
-        held_out = {name[9:]: arrays.pop(name) for name in list(arrays) if name.startswith("held_out_")}
+        held_out = [arrays.pop(name) for name in ("trust", "suspects", "attainable") if name in arrays]
         if set(arrays) not in ({"n_runs", *Tally.parts}, {"n_runs", *COLUMNS}):
             raise ValueError(f"it has the arrays {sorted(arrays)}")
         n_runs, shapes = int(arrays.pop("n_runs")), {array.shape for array in arrays.values()}
@@ -367,8 +305,10 @@ class ForgettingScores:
             for name, array in arrays.items():
                 getattr(scores._tally, name).copy_(torch.from_numpy(array))
         if held_out:
-            scores._held_out, scores._n_held_out = HeldOut.load(held_out, len(scores)), int(n_held_out)
-        scores._mean_trust = None if mean_trust is None else float(mean_trust)
+            forms = [(part.dtype.name, part.shape) for part in held_out]
+            if forms != [("float32", (len(scores),)), ("bool", (len(scores),)), ("float64", ())]:
+                raise ValueError(f"its held-out results have the dtypes and shapes {forms}")
+            scores = scores.with_held_out(*held_out[:2], float(held_out[2]))
         return scores
 
     @classmethod

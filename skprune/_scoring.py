@@ -13,8 +13,6 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
 from skprune._cache import Unstorable, digest, recalled
-from skprune._default_net import is_default
-from skprune._held_out import consult
 from skprune._training import Training, pack, train, turn_of, unpack
 from skprune._warnings import warn
 
@@ -41,11 +39,14 @@ def score_runs(net, X, y, *, record, seeds, store=None, n_jobs=None, progress=Fa
     Returns
     -------
     scores : ForgettingScores
-        The sum of the runs, with the results of models on held-out rows.
+        The sum of the runs.
     net : TrainedNet
         The net of the last run.
     n_epochs : int
         Number of epochs of the last run.
+    recall : callable
+        Called as ``recall(inputs, function)``, it returns ``function()``, which is stored beside the runs. The result must
+        depend on nothing but the runs and `inputs`.
     """
     _warn_of_same_weights(net, len(seeds))
     training = Training(net, X, y, record)
@@ -63,12 +64,16 @@ def score_runs(net, X, y, *, record, seeds, store=None, n_jobs=None, progress=Fa
     problem = next((run.problem for run in runs if run.problem), problem)
     _warn_of_problem(problem)
     scores = reduce(add, [run.scores for run in runs])
-    # Once for all runs together.
-    name = None if key is None or problem else f"{key}-{digest([int(seed) for seed in seeds])}"
-    scores = recalled(store, name, partial(consult, scores, X, y, same_features=is_default(net)))
+    recall = partial(_recall, store, None if problem else key, [int(seed) for seed in seeds])
     if runs[-1].net is not None:
         training = training._replace(X=None)  # which would stay in memory
-    return scores, TrainedNet(runs[-1], training, seeds[-1], store, f"{key}-{seeds[-1]}"), runs[-1].n_epochs
+    net = TrainedNet(runs[-1], training, seeds[-1], store, f"{key}-{seeds[-1]}")
+    return scores, net, runs[-1].n_epochs, recall
+
+
+def _recall(store, key, seeds, inputs, function):
+    name = None if key is None else digest((seeds, inputs))
+    return recalled(store, name and f"{key}-{name}", function)
 
 
 def _find_key(store, training):

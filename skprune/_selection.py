@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from skorch import NeuralNetClassifier
 
 from skprune._scores import ForgettingScores, ScoresLike, as_scores
-from skprune._strategies import STRATEGIES, count_kept, keep_rows
+from skprune._strategies import STRATEGIES, UNTESTED_RULE, count_kept, keep_rows, keep_trusted
 from skprune._warnings import warn, warn_of_harm
 
 Strategy = str | Callable[[ForgettingScores, int, np.random.Generator], ArrayLike]
@@ -19,7 +20,7 @@ TIE_BREAKS = ("margin", "random")
 
 def select_rows(
     scores: ScoresLike,
-    k: float,
+    k: float | str,
     *,
     y: ArrayLike | None = None,
     strategy: Strategy = "coverage",
@@ -36,17 +37,16 @@ def select_rows(
     scores : ForgettingScores or array-like of shape (n_rows,)
         Scores of the rows. In an array, larger numbers mean that a row is forgotten more often. Ties are then broken at
         random, because an array has no margins.
-    k : float in (0, 1] or int >= 1
-        How much to keep. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55.
-        If int, the number of rows.
+    k : "auto", float in (0, 1] or int >= 1
+        How much to keep. If "auto", all rows but the suspects, whatever the strategy. If float, the share of rows, rounded up by
+        the decimal digits of `k`: 0.55 of 100 rows are 55. If int, the number of rows.
     y : array-like of shape (n_rows,), default=None
         Class labels. Required if `balance` is True, and used by `min_per_class`. If given, there is also a warning if the net
         that made the scores is no better than always predicting the largest class, and if a class almost disappears.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
         Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops suspects first.
-        The number of hard rows depends on the ratings that a :class:`ForgettingSelector` has computed on held-out rows.
-        If there are none, as for an array or the scores of a `Trainer`, a fixed rule is used. `never_learned` and
-        `tie_break` have no effect on it.
+        A :class:`ForgettingSelector` chooses the number of hard rows by a test on held-out rows; this function uses a fixed
+        rule. `never_learned` and `tie_break` have no effect on it.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
@@ -118,18 +118,33 @@ def select_rows(
     return select(scores, k, classes, codes, random_state, min_per_class=min_per_class, **how)
 
 
-def select(scores, k, classes, codes, random_state, *, strategy, never_learned, tie_break, balance, min_per_class):
+def select(
+    scores,
+    k,
+    classes,
+    codes,
+    random_state,
+    *,
+    strategy,
+    never_learned,
+    tie_break,
+    balance,
+    min_per_class,
+    rule=UNTESTED_RULE,
+):
     """Return the rows that parameters as those of :func:`select_rows` keep, and warn of harm.
 
     Parameters
     ----------
     scores : ForgettingScores
-    k : float or int
+    k : "auto", float or int
     classes : list of length n_classes, or None
     codes : ndarray of shape (n_rows,), int64, or None
         Position of the label of each row in `classes`.
     random_state : int, RandomState instance or None
     strategy, never_learned, tie_break, balance, min_per_class : as for :func:`select_rows`
+    rule : Rule
+        Of ``"coverage"``.
 
     Returns
     -------
@@ -138,14 +153,14 @@ def select(scores, k, classes, codes, random_state, *, strategy, never_learned, 
     """
     if balance and codes is None:
         raise ValueError("balance=True keeps the same share of every class, and needs the labels y; got y=None.")
+    if k == "auto":
+        return keep_trusted(scores, codes, min_per_class)
     if isinstance(k, numbers.Integral) and k > len(scores):
         warn(
             f"k={k} is greater than n_samples={len(scores)}: all rows are kept. Use a float, such as k=0.5, to keep a share."
         )
     n_keep = count_kept(k, len(scores))
-    choose = (
-        _checked(strategy) if callable(strategy) else STRATEGIES[strategy](scores, n_keep, never_learned, tie_break)
-    )
+    choose = _checked(strategy) if callable(strategy) else STRATEGIES[strategy](scores, never_learned, tie_break, rule)
     if callable(strategy) or strategy == "random":
         min_per_class = 0
     by_class = codes is not None and len(scores) > 0 and (balance or min_per_class > 0)
@@ -179,10 +194,13 @@ def _encoded(y):
 
 def check_selection(k, strategy, never_learned, tie_break, balance, min_per_class):
     """Raise a ValueError if one of the parameters that select rows is out of its range."""
-    forms = "a float in (0, 1], the share of rows to keep (1.0 keeps all), or an int >= 1, the number of rows to keep"
+    forms = (
+        "'auto', all but the suspects, a float in (0, 1], the share of rows to keep (1.0 keeps all), or an int >= 1, the number "
+        "of rows to keep"
+    )
     is_number = isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) >= 1
     is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < float(k) <= 1
-    if not (is_share or is_number):
+    if not (is_share or is_number or (isinstance(k, str) and k == "auto")):
         raise ValueError(f"k must be {forms}; got {k!r}.")
     if not callable(strategy):
         check_choice("strategy", strategy, tuple(STRATEGIES), " or a callable")
@@ -193,8 +211,10 @@ def check_selection(k, strategy, never_learned, tie_break, balance, min_per_clas
         raise ValueError(f"min_per_class must be an int >= 0; got {min_per_class!r}.")
 
 
-def check_training(estimator, record, n_runs):
-    """Raise if one of the parameters of the training is out of its range."""
+def check_training(estimator, record, n_runs, judge):
+    """Raise if one of the parameters of the training and the test is out of its range."""
+    if judge is not None and not is_classifier(judge):
+        raise TypeError(f"judge must be a classifier, or None for the models of the selector; got {judge!r}.")
     check_choice("record", record, ("batch", "epoch"))
     if isinstance(n_runs, bool) or not isinstance(n_runs, numbers.Integral) or n_runs < 1:
         raise ValueError(f"n_runs must be an int >= 1; got {n_runs!r}.")

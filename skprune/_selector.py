@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Bunch, check_consistent_length, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
@@ -17,16 +17,25 @@ from skprune._batches import check_columns
 from skprune._cache import Lineage, find_store
 from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._features import reduce_sparse
 from skprune._fitted_rows import FittedRows, check_same_labels
-from skprune._held_out import consult, reduce_sparse
+from skprune._held_out import hold_out
+from skprune._judge import Judge
+from skprune._label_issues import make_table
+from skprune._rating import best_rule
 from skprune._rows import take_rows
 from skprune._scores import ScoresLike
 from skprune._scoring import score_runs, summarise
 from skprune._selection import Strategy, check_scores, check_selection, check_training, select
-from skprune._strategies import forgetting_counts
+from skprune._strategies import UNTESTED_RULE, count_kept, forgetting_counts
+from skprune._warnings import warn
 
 # Parameters that are read when rows are selected.
 _SELECTING = ("k", "strategy", "never_learned", "tie_break", "balance", "min_per_class")
+
+
+def _call(inputs, function):
+    return function()
 
 
 def _may_have_features(selector):
@@ -149,8 +158,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self,
         estimator: NeuralNetClassifier | None = None,
         *,
-        k: float = 0.5,
+        k: float | str = "auto",
         strategy: Strategy = "coverage",
+        judge: Any = None,
+        judge_scoring: Any = None,
         never_learned: str = "drop",
         tie_break: str = "margin",
         balance: bool = False,
@@ -165,6 +176,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.estimator = estimator
         self.k = k
         self.strategy = strategy
+        self.judge = judge
+        self.judge_scoring = judge_scoring
         self.never_learned = never_learned
         self.tie_break = tie_break
         self.balance = balance
@@ -212,7 +225,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
-        X, fitted_rows = self._check_X(X, y, trains=forgetting_scores is None), FittedRows(X)
+        numbers, fitted_rows = self._check_X(X, y, trains=forgetting_scores is None), FittedRows(X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -220,11 +233,23 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         selection_seed, *seeds = self._draw_seeds()
         codes = codes.astype(np.int64)
-        scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
+        start = time.perf_counter()
+        if forgetting_scores is None:
+            numbers, scores, recall = self._train(numbers, codes, seeds)
+        else:
+            # Copied, because a recorder may go on.
+            scores, recall = copy.deepcopy(check_scores(forgetting_scores, len(codes))), _call
+        self._held_out, self._judge = self._hold_out(numbers, X, y, codes, scores.margins, recall)
+        trust = self._held_out.trust(scores.margins)
+        suspects = self._held_out.suspects(scores.margins, codes)
+        scores = scores.with_held_out(trust, suspects, self._held_out.attainable)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._fitted_rows = fitted_rows
         self._select(scores)
         self._scores = scores
+        if self.verbose:
+            seconds = time.perf_counter() - start
+            print(f"[{type(self).__name__}] {summarise(scores, seconds)}; {self._held_out.describe()}")
         return self
 
     def transform(self, X: Any) -> Any:
@@ -333,6 +358,54 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._scores.suspects
 
     @property
+    def label_noise_(self) -> float:
+        check_is_fitted(self)
+        return self._held_out.label_noise
+
+    @property
+    def held_out_curve_(self) -> Bunch:
+        check_is_fitted(self)
+        shares, scores, errors = self._held_out.curve.copy()
+        return Bunch(shares=shares, scores=scores, errors=errors)
+
+    @property
+    def likely_labels_(self) -> NDArray[Any]:
+        check_is_fitted(self)
+        return self.classes_[self._held_out.likely]
+
+    def label_issues(self, X: Any = None, y: Any = None) -> Any:
+        """Return a table of the suspects, the least trusted first.
+
+        Parameters
+        ----------
+        X : container with n_samples rows, default=None
+            The rows passed to `fit`, in any representation. Their columns and their index are added to the table.
+        y : array-like of shape (n_samples,), default=None
+            Labels to show instead of those passed to `fit`, such as names of the classes.
+
+        Returns
+        -------
+        issues : pandas.DataFrame of shape (n_suspects, n_columns)
+            With the columns "row", the row number, "label", "likely_label", "trust", in [-1, 1], and those of `X`. There are no
+            likely labels of other classes if `X` had no numeric features.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If `X` contains other rows than those passed to `fit`, or `y` has another length.
+        """
+        check_is_fitted(self)
+        labels = self.classes_[self._codes]
+        if X is not None:
+            self._fitted_rows.check(X)
+        if y is not None:
+            check_consistent_length(labels, y)
+            labels = np.asarray(y)
+        return make_table(np.flatnonzero(self.suspects_), labels, self.likely_labels_, self._scores.trust, X)
+
+    @property
     def never_learned_(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
         return self._scores.never_learned
@@ -384,7 +457,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _check_parameters(self):
         check_selection(*(getattr(self, name) for name in _SELECTING))
-        check_training(self.estimator, self.record, self.n_runs)
+        check_training(self.estimator, self.record, self.n_runs, self.judge)
 
     def _check_X(self, X, y, trains):
         check_lengths(X, y)
@@ -396,13 +469,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, skip_check_array=True)
         return X
 
-    def _given(self, forgetting_scores, X, y):
-        scores = check_scores(forgetting_scores, len(y))
-        scores = copy.deepcopy(scores)
-        return consult(scores, X, y) if scores.ratings is None else scores
-
     def _train(self, X, y, seeds):
-        start = time.perf_counter()
         net = self.estimator
         if net is None:
             X = reduce_sparse(X) if sparse.issparse(X) else X
@@ -411,10 +478,19 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         is_stored = self._lineage is not None or self.random_state is not None
         store = find_store(self.memory, self._lineage) if is_stored else None
         how = {"record": self.record, "store": store, "n_jobs": self.n_jobs, "progress": self.verbose > 1}
-        scores, self._net, self.n_epochs_ = score_runs(net, X, y, seeds=seeds, **how)
-        if self.verbose:
-            print(f"[{type(self).__name__}] {summarise(scores, time.perf_counter() - start)}")
-        return scores
+        scores, self._net, self.n_epochs_, recall = score_runs(net, X, y, seeds=seeds, **how)
+        return X, scores, recall
+
+    def _hold_out(self, numbers, X, y, codes, margins, recall):
+        """Return the results of models that have not seen the rows, and the judge with the rows of its test."""
+        same_features = self.estimator is None
+        held_out = recall("held out", lambda: hold_out(numbers, codes, margins, same_features=same_features))
+        if self.judge is None or not held_out.is_tested:
+            return held_out, None
+        rows = held_out.rows
+        judge = Judge(self.judge, self.judge_scoring, take_rows(X, rows), y[rows])
+        share, curve = recall((self.judge, self.judge_scoring), lambda: judge.find_share(held_out))
+        return held_out._replace(label_noise=share, curve=curve), judge
 
     def _resample_fitted(self, X, y):
         """Return the kept rows of X and y, without a fit; raise if they are others than those passed to `fit`."""
@@ -426,10 +502,25 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _select(self, scores):
         params = {name: getattr(self, name) for name in _SELECTING}
+        if self.k == "auto" and np.isnan(self._held_out.label_noise):
+            warn(f"All rows are kept, because {self._held_out.reason}. Give the number or share of rows to keep as k.")
         rows = select(
-            scores, classes=self.classes_.tolist(), codes=self._codes, random_state=self._selection_seed, **params
+            *(scores, self.k, self.classes_.tolist(), self._codes, self._selection_seed),
+            rule=self._choose_rule(),
+            **{name: value for name, value in params.items() if name != "k"},
         )
         self._selection = params, rows
+
+    def _choose_rule(self):
+        if self.strategy != "coverage" or self.k == "auto" or not self._held_out.is_tested:
+            return UNTESTED_RULE
+        codes = self._codes
+        how = {"share": count_kept(self.k, len(codes)) / len(codes), "balance": self.balance}
+        how["min_per_class"] = self.min_per_class
+        rule = best_rule(self._held_out, codes, **how)
+        if self._judge is None:
+            return rule
+        return self._judge.check_rule(rule, self._held_out, codes[self._held_out.rows], **how)
 
     def _selected(self):
         """Return the row numbers that the last selection kept, after another one if a parameter has changed since."""

@@ -35,7 +35,7 @@ def keep_rows(choose, scores, n_keep, codes, balance, min_per_class, rng):
         Called as ``choose(scores, n_keep, rng)``, it returns the row numbers that a strategy keeps. Without `balance`, it is
         called with all rows, and then with some rows of each class that needs more or fewer. With `balance`, it is called with
         the rows of each class.
-    scores : ForgettingScores
+    scores : ForgettingScores or ndarray of shape (n_rows,)
     n_keep : int
     codes : ndarray of shape (n_rows,), int64, or None
         Class numbers from 0. If None, classes are ignored.
@@ -98,11 +98,8 @@ def _fill_quotas(choose, scores, kept, codes, quotas, rng):
         return kept
     is_kept = np.zeros(len(codes), dtype=bool)
     is_kept[kept] = True
-    order = np.argsort(
-        codes.astype(np.min_scalar_type(len(quotas))), kind="stable"
-    )  # small dtypes are sorted much faster
+    order = np.argsort(codes.astype(np.min_scalar_type(len(quotas))), kind="stable")  # small dtypes are sorted faster
     by_class = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    scores = scores.take(np.arange(len(codes)))  # of which parts are taken faster, since they know the mean trust
     for code in np.flatnonzero(changes):
         rows = by_class[code]
         if changes[code] > 0:
@@ -115,11 +112,11 @@ def _fill_quotas(choose, scores, kept, codes, quotas, rng):
     return np.flatnonzero(is_kept)
 
 
-def _most_forgotten(scores, n_keep, never_learned, tie_break):
+def _most_forgotten(scores, never_learned, tie_break, rule):
     return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=-1)
 
 
-def _least_forgotten(scores, n_keep, never_learned, tie_break):
+def _least_forgotten(scores, never_learned, tie_break, rule):
     return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=1)
 
 
@@ -131,22 +128,24 @@ def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
     return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
 
 
-def _random(scores, n_keep, never_learned, tie_break):
+def _random(scores, never_learned, tie_break, rule):
     return lambda scores, n_keep, rng: _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
 
 
-def _coverage(scores, n_keep, never_learned, tie_break):
-    unknown = np.isnan(scores.margins)
+def _coverage(scores, never_learned, tie_break, rule):
+    trust = scores.trust
+    unknown = np.isnan(trust)
     if unknown.all():  # only counts are known, as for an array
         return lambda scores, n_keep, rng: _spread(
-            -scores.events.astype(np.float64), -np.inf, RULES[0].exponent, n_keep, rng
+            -scores.events.astype(np.float64), -np.inf, rule.exponent, n_keep, rng
         )
     if unknown.any():
         raise ValueError(
             f"strategy='coverage' needs the margin of every row, but {unknown.sum()} of {len(unknown)} rows have none, because "
             "they were never presented. Leave them out of X and y, or use strategy='most_forgotten'."
         )
-    return partial(apply_rule, _best_rule(scores.ratings, n_keep / max(len(scores), 1)))
+    choose = rule.chooser(trust, scores.suspects.sum())
+    return lambda scores, n_keep, rng: choose(scores.trust, n_keep, rng)
 
 
 class Rule(NamedTuple):
@@ -154,59 +153,59 @@ class Rule(NamedTuple):
 
     Parameters
     ----------
-    threshold : float or None
-        A row is dropped first if its trust is below ``-threshold`` times the mean trust. If None, no row is.
+    threshold : "suspects", float or None
+        Which rows are dropped first: the suspects, or rows whose trust is below ``-threshold`` times the mean trust, or none.
     exponent : float
         Each stratum of trust gets a budget proportional to this power of its size. With 0 all strata get the same, so
         that more hard rows are kept. With 1 the shares are those of random rows.
     """
 
-    threshold: float | None
+    threshold: str | float | None
     exponent: float
 
+    def chooser(self, trust, n_suspects):
+        """Return a function of the trust in some rows, the number to keep and a generator, which returns the rows to keep.
 
-# The first rule is used if there are no ratings. The last one keeps random rows.
-RULES = (Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1), Rule(1, 0.75), Rule(1, 0.5), Rule(1, 0), Rule(None, 1))
-SHARES = (0.03, 0.1, 0.2, 0.35, 0.6)
-# Random rows are kept unless the rating of another rule is higher by more than this.
-_LEAD = 0.002
+        Parameters
+        ----------
+        trust : ndarray of shape (n_rows,), float
+            Trust in all rows.
+        n_suspects : int
+        """
+        threshold = -np.inf
+        if self.threshold == "suspects":
+            threshold = np.partition(trust, n_suspects)[n_suspects] if n_suspects else -np.inf
+        elif self.threshold is not None:
+            threshold = min(0.0, -self.threshold * trust.mean())
+        return lambda trust, n_keep, rng: _spread(trust, threshold, self.exponent, n_keep, rng)
 
 
-def _best_rule(ratings, share):
-    """Return the rule with the best rating at the share whose logarithm is nearest to that of `share`."""
-    if ratings is None:
-        return RULES[0]
-    if ratings.shape != (len(SHARES), len(RULES)):
-        raise ValueError(
-            f"The scores rate {ratings.shape[1]} rules at {ratings.shape[0]} shares, but strategy='coverage' has {len(RULES)} "
-            f"at {len(SHARES)}. They were probably saved by another version of skprune: compute them again."
-        )
-    row = ratings[np.argmin(np.abs(np.log(np.divide(SHARES, max(share, 1e-9)))))]
-    return RULES[int(np.argmax(row[:-1]))] if row[:-1].max() > row[-1] + _LEAD else RULES[-1]
+# The rules of "coverage" that are compared on held-out rows. The last one keeps random rows.
+RULES = (
+    *(Rule("suspects", exponent) for exponent in (0.75, 0.5, 0, 1)),
+    *(Rule(0.5, 0.75), Rule(0, 0.75), Rule(0, 1)),
+    Rule(None, 1),
+)
+# This one is used if nothing was tested.
+UNTESTED_RULE = Rule(0.5, 0.75)
+
+
+def keep_trusted(scores, codes, min_per_class):
+    """Return the rows that are no suspects, and the most trusted ones of classes that would have fewer than a minimum."""
+    is_kept = ~scores.suspects
+    if codes is None:
+        return np.flatnonzero(is_kept)
+    trust = scores.trust
+    few = np.flatnonzero(np.bincount(codes[is_kept], minlength=codes.max() + 1) < min_per_class)
+    for code in few:
+        rows = np.flatnonzero(codes == code)
+        is_kept[rows[np.argsort(-trust[rows], kind="stable")[:min_per_class]]] = True
+    return np.flatnonzero(is_kept)
 
 
 # Strata as in coverage-centric selection, of equal width in trust.
 _MAX_STRATA = 50
 _ROWS_A_STRATUM = 10
-
-
-def apply_rule(rule, scores, n_keep, rng):
-    """Return the numbers of the rows that a rule keeps.
-
-    Parameters
-    ----------
-    rule : Rule
-    scores : ForgettingScores
-    n_keep : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    rows : ndarray of shape (n_keep,), int64
-        In no particular order.
-    """
-    threshold = -np.inf if rule.threshold is None else min(0.0, -rule.threshold * scores.mean_trust)
-    return _spread(scores.trust, threshold, rule.exponent, n_keep, rng)
 
 
 def _spread(trust, threshold, exponent, n_keep, rng):
@@ -245,7 +244,7 @@ def _round_to_total(shares, total):
     return rounded
 
 
-# Called as ``strategy(scores, n_keep, never_learned, tie_break)`` with all rows, they return the `choose` of keep_rows.
+# Called as ``strategy(scores, never_learned, tie_break, rule)`` with all rows, they return the `choose` of keep_rows.
 STRATEGIES = {
     "most_forgotten": _most_forgotten,
     "least_forgotten": _least_forgotten,

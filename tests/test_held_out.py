@@ -1,4 +1,5 @@
 import random
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def test_the_weight_of_the_net():
 
 def test_a_time_stamp_keeps_its_digits():
     X, y_true = clusters()
-    y, is_wrong = mislabel(y_true, 20)
+    y, _ = mislabel(y_true, 20)
     expected = hold_out(X, y, unknown(y))
     shifted = hold_out(X * 1000.0 + 1.7e9, y, unknown(y))
     np.testing.assert_allclose(shifted.margins, expected.margins, atol=1e-3)
@@ -235,7 +236,7 @@ def test_the_rule_that_teaches_most_is_chosen():
 class Counting(LogisticRegression):
     """Counts the fits of all clones, and the rows of each."""
 
-    fits = []
+    fits: ClassVar = []
 
     def fit(self, X, y):
         self.fits.append(len(X))
