@@ -57,18 +57,26 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
         standardizes its input is used. It requires `X` to be two-dimensional and numeric. If `X` is sparse and has more
         than 100 columns, the net gets its coordinates along at most 100 singular vectors.
-    k : float in (0, 1] or int >= 1, default=0.5
-        How much to keep. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55,
-        and 1.0 keeps all. If int, the number of rows; 1 keeps one.
+    k : "auto", float in (0, 1] or int >= 1, default="auto"
+        How much to keep. ``"auto"`` keeps all rows but the suspects, and at least `min_per_class` of each class, whatever the
+        `strategy`. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55, and 1.0 keeps
+        all. If int, the number of rows; 1 keeps one.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
-        Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops suspects first.
-        The number of hard rows is chosen in `fit`: ridge regressions are trained on the rows that several rules keep,
-        and tested on held-out rows. A fixed rule is used instead if `X` contains texts, nan or inf, or is a dict or a
-        Dataset; if it has fewer than 30 rows; if 1,000 of its dense rows, or all if there are fewer, have more than
-        ``2**24`` numbers; or if the training accuracy of `estimator` is more than 15 points above that of the regressions.
+        Which rows are kept first if `k` is a number. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops
+        suspects first. The number of hard rows is chosen for each `k`: light models are trained on the rows that several rules
+        keep and tested on held-out rows. Random rows are kept unless a rule is better by more than its standard error. If
+        nothing can be tested, a fixed rule is used.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
+    judge : classifier, default=None
+        What tests on held-out rows how many of the least trusted rows are better left out. If None, light models do: two ridge
+        regressions, nearest neighbors and trees. If a classifier, clones of it are fitted at most 18 times on at most 2,000
+        rows. Pass the classifier behind the selector to find what is best for it. If `k` is a number and the strategy is
+        ``"coverage"``, the classifier also compares the chosen rule with random rows.
+    judge_scoring : str or callable, default=None
+        What `judge` maximizes, as in :func:`~sklearn.model_selection.cross_val_score`, such as ``"balanced_accuracy"``. If None,
+        its `score`.
     never_learned : {"drop", "count", "max"}, default="drop"
         How to rank rows that were never predicted correctly: after all learned rows (`"drop"`), by their number of
         events, which is 0 (`"count"`), or as if forgotten in every epoch (`"max"`), as in [1]_.
@@ -99,7 +107,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         scores. A clone of a fitted selector gets the seed of the last fit.
     verbose : int, default=0
         If 1, print one line after training: rows, runs, epochs, seconds, training accuracy in the last epoch, and the
-        shares of rows that were forgotten at least once, were never learned, or are suspects. If 2, also show bars.
+        shares of rows that were forgotten at least once, were never learned, or are suspects, and what the test on held-out
+        rows says. If 2, also show bars.
 
     Attributes
     ----------
@@ -109,7 +118,16 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Probability of the row's class minus the largest other one, averaged over presentations and runs, in [-1, 1].
         If it is negative, the net disagrees with the label on average. nan if `fit` was given scores without margins.
     suspects_ : ndarray of shape (n_samples,), bool
-        Whether the label of a row is probably wrong, by the rule in the notes of :class:`ForgettingScores`.
+        Whether the label of a row is probably wrong: the least trusted rows, as many as `label_noise_` says. Trust is the mean
+        of two margins, that of the net, and that of a mixture of models that have not seen the row. See Notes.
+    label_noise_ : float
+        Estimated share of wrong labels: the share of the least trusted rows without which held-out rows are predicted best. 0 if
+        no share is clearly better than 0. nan if nothing can be known; no row is then a suspect.
+    likely_labels_ : ndarray of shape (n_samples,)
+        The class that the models favor: the label of a row if they trust it, and otherwise the most probable other class.
+    held_out_curve_ : :class:`~sklearn.utils.Bunch`
+        The `shares` that were left out, the mean `scores` on held-out rows, and the standard `errors` of their differences to
+        the first score. The arrays are empty if nothing was tested.
     never_learned_ : ndarray of shape (n_samples,), bool
         Whether a row was never predicted correctly in any run.
     first_learned_ : ndarray of shape (n_samples,), float64
@@ -130,9 +148,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     See Also
     --------
+    HeldOutCurveDisplay : Draws `held_out_curve_`.
     Pipeline : Applies the selection to X, y and weights while fitting, and not while predicting.
     select_rows : Selects rows by given scores.
     ForgettingRecorder : Records scores while you train a net yourself.
+
+    Notes
+    -----
+    The models that have not seen a row are leave-one-out ridge regressions on standardized features and on random Fourier
+    features, and a forest whose trees predict the rows that they were not trained on. They need a matrix of numbers. If `X` is
+    none, such as a list of texts, the net alone tells what is suspect: a row whose margin is below minus the mean margin of its
+    class. Nothing is tested then.
 
     References
     ----------
