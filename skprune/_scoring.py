@@ -22,10 +22,10 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
+from skprune._consult import consult
 from skprune._default_net import is_default
 from skprune._digest import digest, net_params, net_state
 from skprune._guard import PruningWarning
-from skprune._consult import consult
 from skprune._memory import find_store, recent
 from skprune._recorder import ForgettingRecorder
 from skprune._run import load_run, read_run, write_run

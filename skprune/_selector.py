@@ -16,8 +16,8 @@ from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
 from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
-from skprune._default_net import make_default_net
 from skprune._consult import consult, reduce_sparse
+from skprune._default_net import make_default_net
 from skprune._rows import count_rows, is_numeric, take_rows
 from skprune._scores import ScoresLike, as_scores
 from skprune._scoring import score_runs, summarise
