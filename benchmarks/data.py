@@ -4,13 +4,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import fetch_openml, load_digits
+from sklearn.datasets import fetch_openml, load_digits, make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import train_test_split
 
 _OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
-TABLES = ("satimage", "page-blocks", "segment", "splice", "nursery")
+TABLES = ("satimage", "page-blocks", "segment", "splice", "nursery", "letter", "phoneme")
+# Made tables of two classes by the share of the smaller one, whose labels are all right.
+RARE = {"rare 1%": 0.01, "rare 3%": 0.03, "rare 10%": 0.1}
+PEOPLE = {"cifar10n aggregate": "y_aggregate", "cifar10n one person": "y_one_person"}
 _ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -21,8 +24,10 @@ def add_data_option(parser):
         type=Path,
         metavar="DIR",
         help="folder with mnist.npz, fashion-mnist.npz and imdb-minilm.npz, each with X_train, y_train, X_test and y_test; "
-        f"{', '.join(f'{name}.npz' for name in TABLES)}, each with X and y; and reuters-train.jsonl and reuters-test.jsonl, "
-        "with a text and a label a line; without it they come from OpenML and the Hugging Face hub",
+        f"{', '.join(f'{name}.npz' for name in TABLES)}, each with X and y; adult.csv; reuters-train.jsonl and "
+        "reuters-test.jsonl, with a text and a label a line; and cifar10-human.npz, with X_train, y_true, the labels "
+        f"{' and '.join(PEOPLE.values())}, X_test and y_test; without it they come from OpenML and the Hugging Face hub, but for "
+        "the last, whose license forbids to pass it on",
     )
 
 
@@ -33,26 +38,34 @@ def load(name, folder=None, seed=0):
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "imdb", "flights", "reuters", "satimage", "page-blocks", "segment", \
-            "splice", "nursery"}
+    name : {"digits", "mnist", "fashion-mnist", "imdb", "flights", "reuters", "adult", "satimage", "page-blocks", \
+            "segment", "splice", "nursery", "letter", "phoneme", "rare 1%", "rare 3%", "rare 10%", "cifar10n aggregate", \
+            "cifar10n one person"}
         Pixels are from 0 to 1. ``"imdb"`` are embeddings of reviews by a small sentence encoder. ``"flights"`` are 327,346
         flights from New York in 2013, of which those are found that arrive more than a quarter of an hour late, by what
         is known at departure. ``"reuters"`` are articles as a sparse matrix of TF-IDF.
     folder : path-like, default=None
         Where ``<name>.npz`` lies.
     seed : int, default=0
-        Of the split of the digits, of which a fifth are for testing, of the tables, of which three tenths are, and of
-        the flights, of which 20,000 are. The others come with a test set.
+        Of the split of the digits, of which a fifth are for testing, of the tables, of which three tenths are, of the rare
+        classes, of which 4,000 are, and of the flights, of which 20,000 are. The others come with a test set.
     """
     if name == "reuters":
         return _read_articles(folder)
+    if name in PEOPLE:
+        with np.load(folder / "cifar10-human.npz") as arrays:
+            parts = [arrays[part] for part in ("X_train", PEOPLE[name], "X_test", "y_test")]
+        return [part.astype(np.float32 if part.ndim == 2 else np.int64) for part in parts]
+    if name in RARE:
+        X, y = _make_rare(RARE[name], seed)
+        return X[4000:], y[4000:], X[:4000], y[:4000]
     if name == "digits":
         X, y = load_digits(return_X_y=True)
         X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=seed)
     elif name == "flights":
         X_train, X_test, y_train, y_test = train_test_split(*_read_flights(), test_size=20000, random_state=seed)
-    elif name in TABLES:
-        X, y = _read_table(name, folder)
+    elif name in TABLES or name == "adult":
+        X, y = _read_adult(folder) if name == "adult" else _read_table(name, folder)
         X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
     elif folder is not None:
         with np.load(folder / ("imdb-minilm.npz" if name == "imdb" else f"{name}.npz")) as arrays:
@@ -67,12 +80,18 @@ def load(name, folder=None, seed=0):
     return flat[0], y_train, flat[1], y_test
 
 
-def draw_rows(X, y, n_rows, seed):
+def true_labels(name, folder):
+    """Return the true labels of the training rows of CIFAR-10N."""
+    with np.load(folder / "cifar10-human.npz") as arrays:
+        return arrays["y_true"].astype(np.int64)
+
+
+def draw_rows(X, y, n_rows, seed, *others):
     """Return `n_rows` of the rows with every class in its share, all of them if there are no more or `n_rows` is None."""
     if n_rows is None or n_rows >= len(y):
-        return X, y
-    X, _, y, _ = train_test_split(X, y, train_size=n_rows, stratify=y, random_state=seed)
-    return X, y
+        return X, y, *others
+    rows, _ = train_test_split(np.arange(len(y)), train_size=n_rows, stratify=y, random_state=seed)
+    return X[rows], y[rows], *(part[rows] for part in others)
 
 
 def redraw_labels(y, share, seed):
@@ -83,6 +102,23 @@ def redraw_labels(y, share, seed):
     y = y.copy()
     y[changed] = (y[changed] + rng.integers(1, n_classes, len(changed))) % n_classes
     return y
+
+
+def _make_rare(share, seed):
+    """Return 7,000 rows of 20 numbers, of which 6 tell two classes apart; `share` of the rows are of the second class."""
+    X, y = make_classification(
+        7000, 20, n_informative=6, n_redundant=0, weights=[1 - share], flip_y=0, random_state=seed
+    )
+    return X.astype(np.float32), y
+
+
+def _read_adult(folder):
+    """Return the table of adults, of whom those are found who earn more than 50,000 dollars a year."""
+    import pandas as pd
+
+    table = pd.read_csv(folder / "adult.csv") if folder else fetch_openml("adult", version=2, as_frame=True).frame
+    y = pd.factorize(table.iloc[:, -1], sort=True)[0]
+    return pd.get_dummies(table.iloc[:, :-1]).fillna(0).to_numpy(np.float32), y
 
 
 def _read_flights():
