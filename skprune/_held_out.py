@@ -1,6 +1,6 @@
 """A test on held-out rows: how many of the least trusted rows are better left out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -206,7 +206,8 @@ def _test(spaces, y, net_margins, weight, rng):
     """
     y = np.unique(y, return_inverse=True)[1]
     n_classes, n_repeats = int(y.max()) + 1, next((n for limit, n in _REPEATS if len(y) >= limit), _MOST_REPEATS)
-    right, fold_trust = 0, []
+    right: Any = 0
+    fold_trust = []
     for _ in range(n_repeats):
         folds = rng.permutation(len(y)) % _N_FOLDS
         parts = []
