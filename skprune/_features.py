@@ -23,7 +23,7 @@ _BLOCK = 2**18
 # Standardized features are clipped here, because a feature that is almost always 0 is huge where it is not.
 _LIMIT = 5.0
 # Squares of larger numbers overflow.
-_LARGEST = 1e150
+_LARGEST = np.float64(1e150)
 
 
 @config_context(transform_output="default")  # arrays, whatever output the user has chosen for transformers

@@ -1,6 +1,6 @@
 """A test on held-out rows: how many of the least trusted rows are better left out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,10 +25,11 @@ SHARES = np.array(
     [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
     dtype=np.float64,
 )
-# The best share must lead by so many standard errors, and may not lower the mean accuracy over classes by more than so
-# many. A larger share is as good if it lies within so many of the best one: accuracy falls fast behind the true share, and
-# rises slowly before it.
-_LEAD, _UNFAIR, _TIE = 1.0, 1.5, 0.1
+# The best share must lead by so many standard errors, and may not lower the mean accuracy over classes by more than so many.
+_LEAD, _UNFAIR = 0.5, 1.5
+# A model that is less accurate by this much has its weight divided by e. Where classes overlap, nearest neighbors and leaves
+# gain by every row that contradicts its surroundings, be its label right or wrong.
+_FADING = 0.04
 # The views must predict labels better than the sizes of the classes do, by so many standard errors.
 _SKILL = 3.0
 # How far the accuracy of the views may lie below that of a net that sees more than they do.
@@ -161,12 +162,13 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     asked = _tested_rows(y[rows], rng)
     tested, spaces = rows[asked], [space[asked] for space in spaces]
     right, fold_trust = _test(spaces, y[tested], net_margins[tested], weight, rng)
-    noise, reason = _best_share(right.mean(0), y[tested]), ""
+    mean_right = _weighted(right)
+    noise, reason = _best_share(mean_right, y[tested], np.mean(trust < 0)), ""
     if not _is_predictable(probability[rows], y[rows]):
         noise, reason = np.nan, "the labels can't be predicted from X better than by the sizes of the classes"
     attainable = max(accuracy, float(right[:, 0].mean(1).max()))
     kept = tested, spaces[0], fold_trust
-    return HeldOut(margins, likely, noise, reason, _curve(right.mean(0)), attainable, weight, *kept)
+    return HeldOut(margins, likely, noise, reason, _curve(mean_right), attainable, weight, *kept)
 
 
 def _is_predictable(probability, y):
@@ -248,7 +250,8 @@ def _test(spaces, y, net_margins, weight, rng):
     """
     y = np.unique(y, return_inverse=True)[1]
     n_classes, n_repeats = int(y.max()) + 1, next((n for limit, n in _REPEATS if len(y) >= limit), _MOST_REPEATS)
-    right, fold_trust = 0, []
+    right: Any = 0
+    fold_trust = []
     for _ in range(n_repeats):
         folds = rng.permutation(len(y)) % _N_FOLDS
         parts = []
@@ -292,7 +295,7 @@ def _predict_rightly(models, most_trusted_first, tested, y):
     return right
 
 
-def _best_share(right, y):
+def _best_share(right, y, most):
     """Return the share with the best accuracy, 0 if it does not lead clearly or is bought with rare classes.
 
     Parameters
@@ -300,17 +303,23 @@ def _best_share(right, y):
     right : ndarray of shape (n_shares, n_rows)
         How well each row is predicted, in [0, 1].
     y : ndarray of shape (n_rows,), int64
+    most : float
+        The largest share. Rows whose labels the models favor are no suspects.
     """
     gains = right - right[0]
     sizes = np.bincount(y)
     by_class = gains / (sizes[y] * np.count_nonzero(sizes))
     is_fair = by_class.sum(1) >= -_UNFAIR * np.sqrt(np.square(by_class).sum(1))
+    is_fair &= most >= SHARES
     best = int(np.argmax(np.where(is_fair, gains.mean(1), -1)))
-    if gains[best].mean() <= _LEAD * _error(gains[best]):
-        return 0.0
-    behind = gains[best] - gains
-    as_good = is_fair & (behind.mean(1) <= _TIE * behind.std(1) / np.sqrt(len(y)))
-    return float(SHARES[np.flatnonzero(as_good)[-1]])
+    return float(SHARES[best]) if gains[best].mean() > _LEAD * _error(gains[best]) else 0.0
+
+
+def _weighted(right):
+    """Return the mean over models, of which those that are accurate on all rows weigh most."""
+    accuracy = right[:, 0].mean(1)
+    weights = np.exp((accuracy - accuracy.max()) / _FADING)
+    return np.tensordot(weights / weights.sum(), right, axes=1)
 
 
 def _curve(right):

