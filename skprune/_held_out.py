@@ -25,8 +25,12 @@ SHARES = np.array(
     [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
     dtype=np.float64,
 )
-# The best share must lead by so many standard errors, and may not lower the mean accuracy over classes by more than so many.
-_LEAD, _UNFAIR = 0.5, 1.5
+# Shares at which margins of given labels and of other labels are compared.
+_QUANTILES = np.arange(0.3, 0.91, 0.05)
+# Fewer wrong labels than this share, or this number, can't be told from rows that are hard.
+_LEAST_SHARE, _LEAST_NUMBER = 0.02, 5
+# Leaving rows out does harm if it lowers the accuracy by so many standard errors.
+_HARM = 2.0
 # A model that is less accurate by this much has its weight divided by e. Where classes overlap, nearest neighbors and leaves
 # gain by every row that contradicts its surroundings, be its label right or wrong.
 _FADING = 0.04
@@ -119,8 +123,9 @@ class HeldOut(NamedTuple):
 def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     """Ask models about rows that they have not seen, and estimate how many labels are wrong.
 
-    Rows with wrong labels lower the accuracy on other rows, and rows that are only hard do not. So the least trusted rows
-    are left out, more and more of them, and the share with the best accuracy on held-out rows is the estimate.
+    Wrong labels contradict the models as strongly as other labels of the same rows do. The share of labels that do so is the
+    estimate, after [1]_. It is checked by a test: if light models predict held-out rows worse without so many of the least
+    trusted rows, then these are only hard, and fewer are suspects.
 
     Parameters
     ----------
@@ -138,6 +143,11 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     Returns
     -------
     held_out : HeldOut
+
+    References
+    ----------
+    .. [1] C. Scott, G. Blanchard and G. Handy, "Classification with Asymmetric Label Noise: Consistency and Maximal
+       Denoising", COLT 2013.
     """
     if len(y) < _FEWEST_ROWS:
         return _unknown(y, f"{len(y)} rows are too few for a test on held-out rows, which needs {_FEWEST_ROWS}")
@@ -154,7 +164,7 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     spaces = features.transform(numbers, rows)
     n_classes = int(y.max()) + 1
     views = Views(spaces, y[rows], n_classes, seed)
-    margins, other, probability = _ask(views, features, spaces, rows, numbers, y, n_classes)
+    margins, other, probability, redrawn = _ask(views, features, spaces, rows, numbers, y, n_classes, rng)
     accuracy = float(np.mean(margins[rows] > 0))
     weight = _weight_of_net(margins, net_margins, same_features)
     trust = _mean(net_margins, margins, weight)
@@ -163,19 +173,20 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     tested, spaces = rows[asked], [space[asked] for space in spaces]
     right, fold_trust = _test(spaces, y[tested], net_margins[tested], weight, rng)
     mean_right = _weighted(right)
-    noise, reason = _best_share(mean_right, y[tested], np.mean(trust < 0)), ""
-    if not _is_predictable(probability[rows], y[rows]):
+    noise = _harmless_share(_share_of_wrong(margins[rows], redrawn, n_classes), mean_right)
+    reason = ""
+    if not _is_predictable(margins[rows], probability, y[rows]):
         noise, reason = np.nan, "the labels can't be predicted from X better than by the sizes of the classes"
     attainable = max(accuracy, float(right[:, 0].mean(1).max()))
     kept = tested, spaces[0], fold_trust
     return HeldOut(margins, likely, noise, reason, _curve(mean_right), attainable, weight, *kept)
 
 
-def _is_predictable(probability, y):
-    """Tell whether the views give the labels clearly more probability than the sizes of the classes do, class by class."""
+def _is_predictable(margins, probability, y):
+    """Tell whether the views predict the labels clearly better than the sizes of the classes do, on all rows or by class."""
     sizes = np.bincount(y)
-    gains = (probability - sizes[y] / len(y)) / sizes[y]
-    return gains.sum() > _SKILL * np.sqrt(np.square(gains).sum())
+    gains = (margins > 0) - sizes.max() / len(y), (probability - sizes[y] / len(y)) / sizes[y]
+    return any(gain.sum() > _SKILL * np.sqrt(np.square(gain).sum()) for gain in gains)
 
 
 def _unknown(y, reason, label_noise=np.nan):
@@ -198,21 +209,24 @@ def _contradicted(net_margins, y):
     return (net_margins < -means[y]) & (means[y] > 0)
 
 
-def _ask(views, features, spaces, rows, numbers, y, n_classes):
-    """Return for every row its margin, the most probable other class, and the probability of its label."""
+def _ask(views, features, spaces, rows, numbers, y, n_classes, rng):
+    """Return of every row the margin and the most probable other class, and of `rows` the label's probability and the margin of
+    another label, drawn at random."""
     margins, other = np.empty(len(y), np.float32), np.empty(len(y), np.int32)
-    probability = np.full(len(y), np.nan, np.float32)
+    probability, redrawn = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+    drawn = (y[rows] + rng.randint(1, n_classes, len(rows))) % n_classes
     n_chunk = max(_CHUNK // max(n_classes, 4 * N_COMPONENTS), 1)
     for start in range(0, len(rows), n_chunk):
-        part = rows[start : start + n_chunk]
-        predicted = views.left_out(slice(start, start + n_chunk))
+        some = slice(start, start + n_chunk)
+        part, predicted = rows[some], views.left_out(some)
         margins[part], other[part] = compare(predicted, y[part])
-        probability[part] = predicted[np.arange(len(part)), y[part]]
+        redrawn[some], _ = compare(predicted, drawn[some])
+        probability[some] = predicted[np.arange(len(part)), y[part]]
     others = np.setdiff1d(np.arange(len(y)), rows, assume_unique=True)
     for start in range(0, len(others), n_chunk):
         part = others[start : start + n_chunk]
         margins[part], other[part] = compare(views.predict(features.transform(numbers, part)), y[part])
-    return margins, other, probability
+    return margins, other, probability, redrawn
 
 
 def _weight_of_net(margins, net_margins, same_features):
@@ -295,24 +309,31 @@ def _predict_rightly(models, most_trusted_first, tested, y):
     return right
 
 
-def _best_share(right, y, most):
-    """Return the share with the best accuracy, 0 if it does not lead clearly or is bought with rare classes.
+def _share_of_wrong(margins, redrawn, n_classes):
+    """Return the estimated share of wrong labels by the margins of the labels, and of other labels of the same rows.
+
+    Low margins are those of wrong labels alone. Their share of the given labels is the share of wrong ones. Of the other labels,
+    nearly all are wrong, except for those of rows whose given label is wrong: one in ``n_classes - 1`` of them is right.
+    """
+    limits = np.quantile(redrawn, _QUANTILES)
+    shares = (margins <= limits[:, None]).mean(1) / (redrawn <= limits[:, None]).mean(1)
+    share = shares.min() / (1 + shares.min() / (n_classes - 1))
+    return share if share >= max(_LEAST_SHARE, _LEAST_NUMBER / len(margins)) else 0.0
+
+
+def _harmless_share(share, right):
+    """Return a share if leaving so many rows out does no harm, and otherwise the largest smaller one that does none.
 
     Parameters
     ----------
+    share : float
     right : ndarray of shape (n_shares, n_rows)
         How well each row is predicted, in [0, 1].
-    y : ndarray of shape (n_rows,), int64
-    most : float
-        The largest share. Rows whose labels the models favor are no suspects.
     """
     gains = right - right[0]
-    sizes = np.bincount(y)
-    by_class = gains / (sizes[y] * np.count_nonzero(sizes))
-    is_fair = by_class.sum(1) >= -_UNFAIR * np.sqrt(np.square(by_class).sum(1))
-    is_fair &= most >= SHARES
-    best = int(np.argmax(np.where(is_fair, gains.mean(1), -1)))
-    return float(SHARES[best]) if gains[best].mean() > _LEAD * _error(gains[best]) else 0.0
+    is_harmless = gains.mean(1) >= -_HARM * gains.std(1) / np.sqrt(gains.shape[1])
+    nearest = int(np.abs(SHARES - share).argmin())
+    return share if is_harmless[nearest] else float(SHARES[np.flatnonzero(is_harmless[:nearest])[-1]])
 
 
 def _weighted(right):
