@@ -8,6 +8,7 @@ import torch
 from scipy import sparse
 from skorch.dataset import Dataset
 
+from skprune._encoding import ENCODE, check_columns
 from skprune._rows import count_rows, is_table, take_rows
 
 
@@ -216,35 +217,5 @@ def _batchable(X):
                 X = X.astype(np.float64)
     is_numeric = not X.is_complex() if isinstance(X, torch.Tensor) else X.dtype.kind in "biuf"
     if not is_numeric:
-        raise ValueError(f"The scoring net computes with real numbers, got features with dtype {X.dtype}. {_ENCODE}")
+        raise ValueError(f"The scoring net computes with real numbers, got features with dtype {X.dtype}. {ENCODE}")
     return X
-
-
-def check_columns(X):
-    """Raise a ValueError if `X` is a DataFrame with columns that are not numeric."""
-    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
-        return
-    # By position, because names may be repeated.
-    take_column = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
-    columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
-    strange = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
-    if strange:
-        raise ValueError(
-            f"The scoring net computes with numbers, but some columns of X are not numeric: {strange}. {_ENCODE}"
-        )
-
-
-_ENCODE = (
-    "Encode them in an earlier step, such as OrdinalEncoder, TargetEncoder or a vectorizer, impute missing values, or set the "
-    "dataset parameter of the net."
-)
-
-
-def _is_numeric(column):
-    kind = getattr(column.dtype, "kind", None) or np.asarray(column[:1]).dtype.kind  # polars has no kinds
-    if kind in "OUST":
-        try:
-            np.asarray(column).astype(np.float64)
-        except (TypeError, ValueError):
-            return False
-    return kind not in "mMc"

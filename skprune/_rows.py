@@ -15,7 +15,7 @@ def count_rows(X):
 
     Parameters
     ----------
-    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, datasets.Dataset or torch Dataset
+    X : array-like, sparse matrix, tensor, DataFrame, pyarrow Table, list, mapping of them, datasets.Dataset or torch Dataset
         Each value of a mapping has one entry per row.
 
     Returns
@@ -84,6 +84,8 @@ def take_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)]
     if is_table(X):
         return X.select(rows)
+    if is_arrow(X):
+        return X.take(rows)
     if isinstance(X, (list, tuple)):
         return type(X)(_pick(X, rows))
     if isinstance(X, range):
@@ -91,6 +93,22 @@ def take_rows(X, rows):
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows] if hasattr(X, "__getitem__") else X.take(rows)  # a ForgettingScores has take alone
+
+
+def columns_of(X):
+    """Return names and columns of a table by position, since names may be repeated, or None if `X` is no table."""
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        return [(name, X.iloc[:, number]) for number, name in enumerate(X.columns)]
+    if hasattr(X, "get_columns"):  # of polars
+        return [(column.name, column) for column in X.get_columns()]
+    if is_arrow(X):
+        return list(zip(X.column_names, X.columns, strict=True))
+    return None
+
+
+def is_arrow(X):
+    """Return whether `X` is a table of pyarrow, without importing that library."""
+    return hasattr(X, "schema") and hasattr(X, "take") and hasattr(X, "column_names") and not is_table(X)
 
 
 def is_table(X):

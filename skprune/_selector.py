@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_array, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
-from skprune._batches import check_columns
 from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._encoding import check_columns, check_encoder, encode
 from skprune._held_out import consult, reduce_sparse
 from skprune._rows import count_rows, is_numeric, take_rows
 from skprune._scores import ScoresLike, as_scores
@@ -142,6 +142,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         *,
         k: float = 0.5,
         strategy: Strategy = "coverage",
+        encoder: Any = "auto",
         never_learned: str = "drop",
         tie_break: str = "margin",
         balance: bool = False,
@@ -155,6 +156,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.estimator = estimator
         self.k = k
         self.strategy = strategy
+        self.encoder = encoder
         self.never_learned = never_learned
         self.tie_break = tie_break
         self.balance = balance
@@ -197,11 +199,19 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in ("_scores", "classes_", "estimator_", "n_epochs_", "n_features_in_", "feature_names_in_"):
+        for name in (
+            "_scores",
+            "classes_",
+            "encoder_",
+            "estimator_",
+            "n_epochs_",
+            "n_features_in_",
+            "feature_names_in_",
+        ):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
-        X = self._check_X(X, y, trains=forgetting_scores is None)
+        self._check_rows(X, y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -209,7 +219,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         selection_seed, *seeds = check_random_state(self.random_state).randint(2**31, size=1 + self.n_runs)
         codes = codes.astype(np.int64)
-        scores = self._train(X, codes, seeds) if forgetting_scores is None else self._given(forgetting_scores, X, codes)
+        encoded, self.encoder_ = encode(self.encoder, X, y, self.estimator)
+        if forgetting_scores is None:
+            scores = self._train(self._check_encoded(encoded, y), codes, seeds)
+        else:
+            scores = self._given(forgetting_scores, encoded, codes)
         self._codes, self._selection_seed = codes, int(selection_seed)
         self._has_features = is_matrix(X) and is_numeric(X)
         self._scores = scores
@@ -231,8 +245,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the number of rows differs from that in `fit`; if the number of features does and both are numeric; if
-            the built-in net is used and `X` contains nan or inf; or if a parameter was set out of its range.
+            If the number of rows differs from that in `fit`; if the number of features does and both are numeric; or
+            if a parameter was set out of its range.
         sklearn.exceptions.NotFittedError
             If the selector is not fitted.
         """
@@ -247,8 +261,6 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         if self._has_features and is_matrix(X) and is_numeric(X):
             validate_data(self, X, reset=False, skip_check_array=True)
-            if self.estimator is None and getattr(getattr(X, "dtype", None), "kind", "") == "f":
-                assert_all_finite(checkable(X), input_name="X")  # as in fit
         return take_rows(X, self._selected())
 
     def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
@@ -347,11 +359,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        if hasattr(self.encoder, "__sklearn_tags__"):
+            tags.input_tags = get_tags(self.encoder).input_tags
+            return tags
         tags.input_tags.sparse = True
+        tags.input_tags.string = tags.input_tags.categorical = self.encoder is not None
+        tags.input_tags.allow_nan = self.encoder is not None and self.estimator is None
         return tags
 
     def _check_parameters(self):
         check_selection(self.k, self.strategy, self.never_learned, self.tie_break, self.balance)
+        check_encoder(self.encoder)
         check_choice("record", self.record, ("batch", "epoch"))
         if isinstance(self.n_runs, bool) or not isinstance(self.n_runs, numbers.Integral) or self.n_runs < 1:
             raise ValueError(f"n_runs must be an int >= 1; got {self.n_runs!r}.")
@@ -361,15 +379,20 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"{self.estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
             )
 
-    def _check_X(self, X, y, trains):
+    def _check_rows(self, X, y):
         check_rows(X, y)
-        if self.estimator is None and trains:
-            check_is_matrix(X)
-            check_columns(X)
-            X = validate_data(self, checkable(X), accept_sparse="csr", ensure_min_samples=2)
-        elif is_matrix(X):
-            validate_data(self, X, skip_check_array=True)
-        return X
+        if is_matrix(X):
+            validate_data(self, X, skip_check_array=True)  # sets the names and the number of features
+
+    def _check_encoded(self, X, y):
+        """Return encoded rows as the net gets them, after the checks that the built-in net needs."""
+        if self.encoder_ is not None:
+            check_rows(X, y)
+        if self.estimator is not None:
+            return X
+        check_is_matrix(X)
+        check_columns(X)
+        return check_array(checkable(X), accept_sparse="csr", ensure_min_samples=2, estimator=self, input_name="X")
 
     def _given(self, forgetting_scores, X, y):
         scores = as_scores(forgetting_scores)
