@@ -119,6 +119,8 @@ def is_table(X):
 def is_numeric(X):
     """Return whether the first row of `X` is numeric, unlike a text."""
     row = take_rows(X, np.array([0]))
+    if is_arrow(row):
+        return all(np.asarray(column).dtype.kind in "biufc" for column in row.columns)
     return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
 
 

@@ -41,20 +41,27 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     estimator : NeuralNetClassifier, default=None
         The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
         validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
-        standardizes its input is used. It requires `X` to be two-dimensional and numeric. If `X` is sparse and has more
-        than 100 columns, the net gets its coordinates along at most 100 singular vectors.
+        standardizes its input is used. It requires `X`, once encoded, to be two-dimensional and numeric. If `X` is sparse
+        and has more than 100 columns, the net gets its coordinates along at most 100 singular vectors.
     k : float in (0, 1] or int >= 1, default=0.5
         How much to keep. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55,
         and 1.0 keeps all. If int, the number of rows; 1 keeps one.
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
         Which rows are kept first. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops suspects first.
         The number of hard rows is chosen in `fit`: ridge regressions are trained on the rows that several rules keep,
-        and tested on held-out rows. A fixed rule is used instead if `X` contains texts, nan or inf, or is a dict or a
-        Dataset; if it has fewer than 30 rows; if 1,000 of its dense rows, or all if there are fewer, have more than
+        and tested on held-out rows. A fixed rule is used instead if `X`, once encoded, contains texts, nan or inf, or is
+        a dict or a Dataset; if it has fewer than 30 rows; if 1,000 of its dense rows, or all if there are fewer, have more than
         ``2**24`` numbers; or if the training accuracy of `estimator` is more than 15 points above that of the regressions.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
+    encoder : "auto", transformer or None, default="auto"
+        What turns `X` into numbers for the scoring net and for the held-out regressions. The rows that are kept stay as
+        they are. A transformer is cloned, and fitted to the `X` and `y` of `fit`. None leaves `X` as it is. ``"auto"``
+        imputes missing numbers and marks where they were, and encodes columns of words, categories, dates and times with
+        the `TableVectorizer` of skrub, which ``pip install "skprune[tables]"`` installs. Numbers without missing values
+        are not encoded. If `estimator` is given, only tables with columns that are not numeric are, and nothing is if it
+        has a `dataset` of its own. Texts in lists, images, dicts and Datasets are never encoded by ``"auto"``.
     never_learned : {"drop", "count", "max"}, default="drop"
         How to rank rows that were never predicted correctly: after all learned rows (`"drop"`), by their number of
         events, which is 0 (`"count"`), or as if forgotten in every epoch (`"max"`), as in [1]_.
@@ -102,9 +109,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Number of features seen during `fit`. Only defined if `X` is two-dimensional.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`. Only defined if all names of `X` are strings.
+    encoder_ : transformer or None
+        Encoder that was fitted to `X`. None if nothing was encoded.
     estimator_ : NeuralNetClassifier
-        Trained scoring net of the last run. It takes features of its own dtype, such as float32, or the coordinates that
-        the built-in net gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
+        Trained scoring net of the last run. It takes encoded features, ``encoder_.transform(X)``, or those of `X` if
+        `encoder_` is None. They have the dtype of the net, such as float32, or are the coordinates that the built-in net
+        gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
         in this process, the net is rebuilt from its weights and history, without optimizer and callback state. Not
         defined if scores were passed to `fit`.
     n_epochs_ : int
@@ -172,12 +182,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, DataFrame, tensor, dict of arrays, list, datasets.Dataset, torch Dataset} with \
-                n_samples rows
-            Training rows, in any form that the scoring net takes. The net gets the columns of a `datasets.Dataset` as a
-            dict. If `X` is a torch Dataset, `y` replaces the labels in its samples, and its kept rows are a `Subset`.
-            Floating-point features are cast to the dtype of the net, and so are integers unless the net has an
-            embedding layer.
+        X : {array-like, sparse matrix, DataFrame, pyarrow Table, tensor, dict of arrays, list, datasets.Dataset, \
+                torch Dataset} with n_samples rows
+            Training rows, in any form that the scoring net takes, or that `encoder` turns into one. The net gets the
+            columns of a `datasets.Dataset` as a dict. If `X` is a torch Dataset, `y` replaces the labels in its samples,
+            and its kept rows are a `Subset`. Floating-point features are cast to the dtype of the net, and so are
+            integers unless the net has an embedding layer.
         y : array-like of shape (n_samples,)
             Class labels of any type.
         forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
@@ -192,9 +202,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing, continuous
-            or has one class; if the built-in net gets nan, inf, images or texts; or if the loss of the net becomes nan.
+            or has one class; if the built-in net gets inf, images or texts; or if the loss of the net becomes nan.
         TypeError
-            If `estimator` is not a skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
+            If `estimator` is not a skorch `NeuralNetClassifier`; if `X` has no length, or a column that can't be encoded; or
+            if the built-in net gets a dict or Dataset.
+        ImportError
+            If `X` has columns to encode, and skrub is not installed.
         KeyboardInterrupt
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.

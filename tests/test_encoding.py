@@ -153,11 +153,12 @@ def test_all_kinds_in_one_table(library, missing):
     assert selector.margins_.mean() > 0.3
 
     pipe = Pipeline([("prune", selector), ("clf", Keep())]).fit(X, Y)
-    assert_rows(pipe["clf"].X_, X, pipe.sample_indices_)
-    search = GridSearchCV(pipe, {"prune__k": [0.5, 30]}, cv=2).fit(X, Y)
+    assert_rows(pipe["clf"].X_, X, pipe["prune"].get_support(indices=True))
+    search = GridSearchCV(pipe, {"prune__k": [0.5, 0.8]}, cv=2).fit(X, Y)
     best = search.best_estimator_
-    assert_rows(best["clf"].X_, X, best.sample_indices_)
-    np.testing.assert_array_equal(best["clf"].y_, Y[best.sample_indices_])
+    rows = best["prune"].get_support(indices=True)
+    assert_rows(best["clf"].X_, X, rows)
+    np.testing.assert_array_equal(best["clf"].y_, Y[rows])
 
 
 def test_words_become_columns_of_zeros_and_ones():
@@ -218,26 +219,19 @@ def test_missing_numbers_of_a_sparse_matrix():
 def test_numbers_do_not_need_skrub():
     code = """if True:
         import sys
-        sys.modules["skrub"] = None
         import numpy as np, pandas as pd
         from skprune import ForgettingSelector
         X, y = pd.DataFrame({"a": pd.array([1, None] * 20), "b": np.arange(40.0)}), np.arange(40) // 20
-        print(type(ForgettingSelector(random_state=0).fit(X, y).encoder_).__name__)
+        print(type(ForgettingSelector(random_state=0).fit(X, y).encoder_).__name__, "skrub" in sys.modules)
+        sys.modules["skrub"] = None  # as if it were not installed
         try:
             ForgettingSelector().fit(X.assign(tree="ash"), y)
         except ImportError as error:
             print(error)
         """
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert printed.startswith("SimpleImputer")
+    assert printed.startswith("SimpleImputer False\n")
     assert 'pip install "skprune[tables]"' in printed
-
-
-def test_importing_skrub_waits_for_words():
-    code = "import sys, numpy, skprune; X = numpy.random.rand(40, 2); X[0] = numpy.nan\n"
-    code += "skprune.ForgettingSelector().fit(X, numpy.arange(40) % 2); print('skrub' in sys.modules)"
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert printed.strip() == "False"
 
 
 def test_thousands_of_words_take_few_columns():
@@ -318,7 +312,7 @@ def test_infinite_numbers(words):
     with pytest.raises(ValueError, match="Input X contains infinity"):
         ForgettingSelector().fit(X, Y)
     X["number"] = NUMBERS * 1e300
-    with pytest.raises(ValueError, match="too large for (dtype\\('float32'\\)|float32)"):
+    with pytest.raises(ValueError, match=r"too large for (dtype\('float32'\)|float32)"):
         ForgettingSelector().fit(X, Y)
 
 
@@ -364,7 +358,7 @@ def test_boosting_gets_its_categories():
         ]
     ).fit(X, Y)
     assert pipe["clf"].is_categorical_.tolist() == [True, False]
-    assert pipe.score(X, Y) > 0.9
+    assert pipe.score(X, Y) > 0.75
 
 
 # A net of the user
@@ -400,7 +394,7 @@ def test_a_net_gets_numbers_as_they_are():
 
 class Words(Dataset):
     def transform(self, X, y):
-        return torch.tensor([float(X["tree"] == "ash"), X["number"]]), torch.tensor(y)
+        return torch.tensor([X["tree"] == "ash", X["number"]], dtype=torch.float32), torch.tensor(y)
 
     def __getitem__(self, row):
         return self.transform(self.X.iloc[row], self.y[row])
@@ -429,7 +423,7 @@ def test_a_transformer_as_encoder():
 
 def test_an_encoder_gets_the_labels():
     X = np.array(VALUES["category"], dtype=object)[:, None]
-    selector = ForgettingSelector(encoder=TargetEncoder(cv=2, random_state=0), random_state=0).fit(X, Y)
+    selector = ForgettingSelector(encoder=TargetEncoder(cv=2), random_state=0).fit(X, Y)
     assert selector.margins_.mean() > 0.3
 
 
