@@ -8,8 +8,8 @@ import torch
 from scipy import sparse
 from skorch.dataset import Dataset
 
-from skprune._encoding import ENCODE, check_columns
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._encoding import dtype_of, is_number
+from skprune._rows import columns_of, count_rows, is_table, take_rows
 
 
 class BatchDataset(Dataset):
@@ -217,5 +217,19 @@ def _batchable(X):
                 X = X.astype(np.float64)
     is_numeric = not X.is_complex() if isinstance(X, torch.Tensor) else X.dtype.kind in "biuf"
     if not is_numeric:
-        raise ValueError(f"The scoring net computes with real numbers, got features with dtype {X.dtype}. {ENCODE}")
+        raise ValueError(f"The scoring net computes with real numbers, got features with dtype {X.dtype}. {_ENCODE}")
     return X
+
+
+def check_columns(X):
+    """Raise a ValueError if `X` is a table with columns that are not numeric."""
+    refused = {name: dtype_of(column) for name, column in columns_of(X) or [] if not is_number(column)}
+    if refused:
+        raise ValueError(
+            f"The scoring net computes with numbers, but some columns of X are not numeric: {refused}. {_ENCODE}"
+        )
+
+
+_ENCODE = (
+    "Encode them with ForgettingSelector(encoder=...), in an earlier step, or set the dataset parameter of the net."
+)

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import numbers
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -69,9 +70,9 @@ def encode(encoder, X, y, net):
 
 def _choose_encoder(X, net):
     """Return the transformer that ``encoder="auto"`` stands for, or None if the net can take `X` as it is."""
-    if isinstance(X, Mapping) and not sparse.issparse(X):
+    if not is_matrix(X) or (isinstance(X, Mapping) and not sparse.issparse(X)):
         return None
-    if not is_matrix(X) or (isinstance(X, list) and not is_numeric(X)):  # rows in lists may be the words of texts
+    if isinstance(X, list) and not is_numeric(X):  # its rows may be the words of texts
         return None
     if net is not None and (net.dataset is not skorch.dataset.Dataset or net.get_params_for("dataset")):
         return None
@@ -98,21 +99,28 @@ def is_number(column):
         some = np.asarray(column[:1])
         kind = some.dtype.kind if some.ndim == 1 else "V"
     if kind in "OUST":
+        values = np.asarray(column)
+        if values.size > 0 and np.ndim(values.flat[0]) > 0:  # lists of one number would convert as well
+            return False
         try:
-            np.asarray(column).astype(np.float64)
+            values.astype(np.float64)
         except (TypeError, ValueError):
             return False
     return kind not in "mMcV"
 
 
+def dtype_of(column):
+    """Return the name of the type of a column of pandas, polars or pyarrow."""
+    return str(getattr(column, "dtype", None) or column.type)
+
+
 def _is_category(column):
-    return str(getattr(column, "dtype", None) or column.type).startswith(("category", "dictionary"))
+    return dtype_of(column).startswith(("category", "dictionary"))
 
 
 def _has_missing(X):
     """Return whether numbers contain nan, without a copy of an array."""
-    sizes = {"ensure_min_samples": 0, "ensure_min_features": 0}
-    X = check_array(checkable(X), accept_sparse=True, ensure_all_finite=False, **sizes)
+    X = check_array(checkable(X), accept_sparse=True, ensure_all_finite=False)
     values = X.data if sparse.issparse(X) else X
     if values.dtype.kind == "O":  # from polars and pyarrow
         values = values.astype(np.float64)
@@ -139,21 +147,11 @@ def _make_table_encoder():
 
 
 def to_frame(X):
-    """Return a table as a pandas DataFrame of floats, dates, categories and objects, without its index.
-
-    Parameters
-    ----------
-    X : DataFrame, pyarrow Table or ndarray of shape (n_rows, n_columns)
-
-    Returns
-    -------
-    frame : pandas.DataFrame
-    """
+    """Return a table or an array as a pandas DataFrame of floats, dates, categories and objects, without its index."""
     import pandas as pd
 
     columns = columns_of(X) or [(number, X[:, number]) for number in range(X.shape[1])]
-    names = [str(name) for name, _ in columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = [name for name, count in Counter(str(name) for name, _ in columns).items() if count > 1]
     if repeated:
         raise ValueError(f"Column names of X must be unique to be encoded, but these are repeated: {repeated}.")
     return pd.DataFrame({str(name): _to_series(name, column, pd) for name, column in columns})
@@ -170,8 +168,8 @@ def _to_series(name, column, pd):
     else:
         if getattr(column.dtype, "time_zone", None):  # of polars, whose arrays have the time in UTC
             column = column.dt.replace_time_zone(None)
-        column = np.asarray(column)
-        column = pd.Series(column if column.ndim == 1 else list(column))
+        values = np.asarray(column)
+        column = pd.Series(values if values.ndim == 1 else list(values))
     column = column.infer_objects()
     dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
     types = set(map(type, column.dropna())) if dtype.kind == "O" and dtype.type is np.object_ else {dtype.type}
@@ -188,7 +186,7 @@ def _to_series(name, column, pd):
         column = pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan))
         if np.isinf(column).any():
             raise ValueError(
-                f"Input X contains infinity, in column {name!r}. Replace it by a number or by a missing value."
+                f"Input X contains infinity, in column {name!r}. Replace it by a number or a missing value."
             )
     return column
 
@@ -196,21 +194,3 @@ def _to_series(name, column, pd):
 def _to_float32(X):
     with np.errstate(over="ignore"):  # the imputer refuses what is too large
         return np.asarray(X).astype(np.float32)
-
-
-def check_columns(X):
-    """Raise a ValueError if `X` is a table with columns that are not numeric."""
-    refused = {
-        name: str(getattr(column, "dtype", None) or column.type)
-        for name, column in columns_of(X) or []
-        if not is_number(column)
-    }
-    if refused:
-        raise ValueError(
-            f"The scoring net computes with numbers, but some columns of X are not numeric: {refused}. {ENCODE}"
-        )
-
-
-ENCODE = (
-    "Encode them with ForgettingSelector(encoder=...), in an earlier step, or set the dataset parameter of the net."
-)

@@ -167,4 +167,8 @@ def row_wise(params, X, own=()):
 def _has_rows_like(values, X):
     """Return whether an entry of `values` could be a row of `X`: both have as many dimensions, and both or neither are text."""
     first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
-    return np.ndim(first) == np.ndim(row) and (np.ndim(row) > 1 or is_numeric(first) == is_numeric(row))
+    return _ndim(first) == _ndim(row) and (_ndim(row) > 1 or is_numeric(first) == is_numeric(row))
+
+
+def _ndim(data):
+    return len(data.shape) if hasattr(data, "shape") else np.ndim(data)

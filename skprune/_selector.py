@@ -14,9 +14,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
 
+from skprune._batches import check_columns
 from skprune._checks import check_is_matrix, check_labels, check_rows, checkable, is_matrix
 from skprune._default_net import make_default_net
-from skprune._encoding import check_columns, check_encoder, encode
+from skprune._encoding import check_encoder, encode
 from skprune._held_out import consult, reduce_sparse
 from skprune._rows import count_rows, is_numeric, take_rows
 from skprune._scores import ScoresLike, as_scores

@@ -109,8 +109,8 @@ def assert_rows(kept, X, rows):
 class Keep(ClassifierMixin, BaseEstimator):
     """Remember the rows of fit, and predict the first class."""
 
-    def fit(self, X, y):
-        self.X_, self.y_, self.classes_ = X, y, np.unique(y)
+    def fit(self, X, y, notes=None):
+        self.X_, self.y_, self.notes_, self.classes_ = X, y, notes, np.unique(y)
         return self
 
     def predict(self, X):
@@ -152,8 +152,14 @@ def test_all_kinds_in_one_table(library, missing):
     # The bool and the category are the label.
     assert selector.margins_.mean() > 0.3
 
-    pipe = Pipeline([("prune", selector), ("clf", Keep())]).fit(X, Y)
-    assert_rows(pipe["clf"].X_, X, pipe["prune"].get_support(indices=True))
+    pipe = Pipeline([("prune", selector), ("clf", Keep())]).fit(X, Y, clf__notes=np.arange(N_ROWS))
+    assert_rows(pipe["clf"].X_, X, pipe["clf"].notes_)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_search(library):
+    X = LIBRARIES[library]({kind: values_of(kind, True) for kind in ("words", "float", "category", "datetime")})
+    pipe = Pipeline([("prune", ForgettingSelector(random_state=0)), ("clf", Keep())])
     search = GridSearchCV(pipe, {"prune__k": [0.5, 0.8]}, cv=2).fit(X, Y)
     best = search.best_estimator_
     rows = best["prune"].get_support(indices=True)
