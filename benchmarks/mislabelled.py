@@ -132,7 +132,7 @@ def compare(name, kind, share, seed, folder):
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     add_cleanlab = lambda method, start, p: add(
         method, start, -p[np.arange(len(y)), y], find_label_issues(y, p, n_jobs=1)
-    )  # noqa: E731
+    )
     predicted = cross_val_predict(clone(selector.estimator_), X, y, cv=folds, method="predict_proba")
     add_cleanlab("cleanlab, same net", start, predicted)
 

@@ -8,7 +8,8 @@ import torch
 from scipy import sparse
 from skorch.dataset import Dataset
 
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._encoding import dtype_of, is_number
+from skprune._rows import columns_of, count_rows, is_table, take_rows
 
 
 class BatchDataset(Dataset):
@@ -221,30 +222,14 @@ def _batchable(X):
 
 
 def check_columns(X):
-    """Raise a ValueError if `X` is a DataFrame with columns that are not numeric."""
-    if len(getattr(X, "shape", ())) != 2 or not hasattr(X, "columns"):
-        return
-    # By position, because names may be repeated.
-    take_column = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
-    columns = {name: take_column((slice(None), i)) for i, name in enumerate(X.columns)}
-    others = {name: str(values.dtype) for name, values in columns.items() if not _is_numeric(values)}
-    if others:
+    """Raise a ValueError if `X` is a table with columns that are not numeric."""
+    refused = {name: dtype_of(column) for name, column in columns_of(X) or [] if not is_number(column)}
+    if refused:
         raise ValueError(
-            f"The scoring net computes with numbers, but some columns of X are not numeric: {others}. {_ENCODE}"
+            f"The scoring net computes with numbers, but some columns of X are not numeric: {refused}. {_ENCODE}"
         )
 
 
 _ENCODE = (
-    "Encode them in an earlier step, such as OrdinalEncoder, TargetEncoder or a vectorizer, impute missing values, or set the "
-    "dataset parameter of the net."
+    "Encode them with ForgettingSelector(encoder=...), in an earlier step, or set the dataset parameter of the net."
 )
-
-
-def _is_numeric(column):
-    kind = getattr(column.dtype, "kind", None) or np.asarray(column[:1]).dtype.kind  # polars has no kinds
-    if kind in "OUST":
-        try:
-            np.asarray(column).astype(np.float64)
-        except (TypeError, ValueError):
-            return False
-    return kind not in "mMc"

@@ -84,8 +84,9 @@ def check_is_matrix(X):
 def _not_a_matrix(given, example):
     return (
         f"The built-in scoring net takes a matrix of numbers, got {given}. Pass a net that takes such rows, "
-        "ForgettingSelector(net), or scores computed elsewhere, fit(..., forgetting_scores=...), or an array with numbers for "
-        f"each row, such as {example}."
+        "ForgettingSelector(net), a transformer that makes numbers of them, ForgettingSelector(encoder=...), scores computed "
+        "elsewhere, fit(..., forgetting_scores=...), or an array with numbers for each row, such as "
+        f"{example}."
     )
 
 

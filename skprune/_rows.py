@@ -15,7 +15,7 @@ def count_rows(X):
 
     Parameters
     ----------
-    X : array-like, sparse matrix, tensor, DataFrame, list, mapping of them, datasets.Dataset or torch Dataset
+    X : array-like, sparse matrix, tensor, DataFrame, pyarrow Table, list, mapping of them, datasets.Dataset or torch Dataset
         Each value of a mapping has one entry per row.
 
     Returns
@@ -84,6 +84,8 @@ def take_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)]
     if is_table(X):
         return X.select(rows)
+    if is_arrow(X):
+        return X.take(rows)
     if isinstance(X, (list, tuple)):
         return type(X)(_pick(X, rows))
     if isinstance(X, range):
@@ -91,6 +93,22 @@ def take_rows(X, rows):
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows] if hasattr(X, "__getitem__") else X.take(rows)  # a ForgettingScores has take alone
+
+
+def columns_of(X):
+    """Return names and columns of a table by position, since names may be repeated, or None if `X` is no table."""
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        return [(name, X.iloc[:, number]) for number, name in enumerate(X.columns)]
+    if hasattr(X, "get_columns"):  # of polars
+        return [(column.name, column) for column in X.get_columns()]
+    if is_arrow(X):
+        return list(zip(X.column_names, X.columns, strict=True))
+    return None
+
+
+def is_arrow(X):
+    """Return whether `X` is a table of pyarrow, without importing that library."""
+    return hasattr(X, "schema") and hasattr(X, "take") and hasattr(X, "column_names") and not is_table(X)
 
 
 def is_table(X):
@@ -101,6 +119,8 @@ def is_table(X):
 def is_numeric(X):
     """Return whether the first row of `X` is numeric, unlike a text."""
     row = take_rows(X, np.array([0]))
+    if is_arrow(row):
+        return all(np.asarray(column).dtype.kind in "biufc" for column in row.columns)
     return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
 
 
@@ -149,4 +169,8 @@ def row_wise(params, X, never_cut):
 def _has_rows_like(values, X):
     """Return whether an entry of `values` could be a row of `X`: both have as many dimensions, and both or neither are text."""
     first, row = take_rows(values, np.array([0])), take_rows(X, np.array([0]))
-    return np.ndim(first) == np.ndim(row) and (np.ndim(row) > 1 or is_numeric(first) == is_numeric(row))
+    return _ndim(first) == _ndim(row) and (_ndim(row) > 1 or is_numeric(first) == is_numeric(row))
+
+
+def _ndim(data):
+    return len(data.shape) if hasattr(data, "shape") else np.ndim(data)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import Bunch, check_consistent_length, check_random_state
+from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
@@ -17,6 +17,7 @@ from skprune._batches import check_columns
 from skprune._cache import Lineage, find_store
 from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
 from skprune._default_net import make_default_net
+from skprune._encoding import check_encoder, encode
 from skprune._features import reduce_sparse
 from skprune._fitted_rows import FittedRows, check_same_labels
 from skprune._held_out import hold_out
@@ -55,8 +56,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     estimator : NeuralNetClassifier, default=None
         The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
         validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
-        standardizes its input is used. It requires `X` to be two-dimensional and numeric. If `X` is sparse and has more
-        than 100 columns, the net gets its coordinates along at most 100 singular vectors.
+        standardizes its input is used. It requires `X`, once encoded, to be two-dimensional and numeric. If `X` is sparse
+        and has more than 100 columns, the net gets its coordinates along at most 100 singular vectors.
     k : "auto", float in (0, 1] or int >= 1, default="auto"
         How much to keep. ``"auto"`` keeps all rows but the suspects, and at least `min_per_class` of each class, whatever the
         `strategy`. If float, the share of rows, rounded up by the decimal digits of `k`: 0.55 of 100 rows are 55, and 1.0 keeps
@@ -77,6 +78,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     judge_scoring : str or callable, default=None
         What `judge` maximizes, as in :func:`~sklearn.model_selection.cross_val_score`, such as ``"balanced_accuracy"``. If None,
         its `score`.
+    encoder : "auto", transformer or None, default="auto"
+        What turns `X` into numbers for the scoring net and for the models on held-out rows. The rows that are kept stay as
+        they are. A transformer is cloned, and fitted to the `X` and `y` of `fit`. None leaves `X` as it is. ``"auto"``
+        imputes missing numbers and marks where they were, and encodes columns of words, categories, dates and times with
+        the `TableVectorizer` of skrub, which ``pip install "skprune[tables]"`` installs. Numbers without missing values
+        are not encoded. If `estimator` is given, only tables with columns that are not numeric are, and nothing is if it
+        has a `dataset` of its own. Texts in lists, images, dicts and Datasets are never encoded by ``"auto"``.
     never_learned : {"drop", "count", "max"}, default="drop"
         How to rank rows that were never predicted correctly: after all learned rows (`"drop"`), by their number of
         events, which is 0 (`"count"`), or as if forgotten in every epoch (`"max"`), as in [1]_.
@@ -138,9 +146,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Number of features seen during `fit`. Only defined if `X` is two-dimensional.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`. Only defined if all names of `X` are strings.
+    encoder_ : transformer or None
+        Encoder that was fitted to `X`. None if nothing was encoded.
     estimator_ : NeuralNetClassifier
-        Trained scoring net of the last run. It takes features of its own dtype, such as float32, or the coordinates that
-        the built-in net gets of a sparse `X`. It predicts positions in `classes_`. If the run was not trained by this fit
+        Trained scoring net of the last run. It takes encoded features, ``encoder_.transform(X)``, or those of `X` if
+        `encoder_` is None. The built-in net takes any numeric dtype, or the coordinates that it gets of a sparse `X`; other nets
+        take their own dtype, such as float32. It predicts positions in `classes_`. If the run was not trained by this fit
         in this process, the net is read when it is asked for, or trained again if it was not kept. A selector that was
         pickled in between has no rows to train on, and raises an AttributeError. Not defined if scores were passed to `fit`.
     n_epochs_ : int
@@ -188,6 +199,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         strategy: Strategy = "coverage",
         judge: Any = None,
         judge_scoring: Any = None,
+        encoder: Any = "auto",
         never_learned: str = "drop",
         tie_break: str = "margin",
         balance: bool = False,
@@ -204,6 +216,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.strategy = strategy
         self.judge = judge
         self.judge_scoring = judge_scoring
+        self.encoder = encoder
         self.never_learned = never_learned
         self.tie_break = tie_break
         self.balance = balance
@@ -247,11 +260,14 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in ("_scores", "classes_", "_net", "n_epochs_", "n_features_in_", "feature_names_in_"):
+        for name in ("_scores", "classes_", "encoder_", "_net", "n_epochs_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         self._check_parameters()
         y = check_labels(y, type(self).__name__)
-        numbers, fitted_rows = self._check_X(X, y, trains=forgetting_scores is None), FittedRows(X)
+        check_lengths(X, y)
+        if is_matrix(X):
+            validate_data(self, X, skip_check_array=True)  # sets the names and the number of features
+        fitted_rows = FittedRows(X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -260,8 +276,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         selection_seed, *seeds = self._draw_seeds()
         codes = codes.astype(np.int64)
         start = time.perf_counter()
+        numbers, self.encoder_ = encode(self.encoder, X, y, self.estimator)
         if forgetting_scores is None:
-            numbers, scores, recall = self._train(numbers, codes, seeds)
+            numbers, scores, recall = self._train(self._check_encoded(numbers, y), codes, seeds)
         else:
             # Copied, because a recorder may go on.
             scores, recall = copy.deepcopy(check_scores(forgetting_scores, len(codes))), _call
@@ -478,22 +495,28 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        if hasattr(self.encoder, "__sklearn_tags__"):
+            tags.input_tags = get_tags(self.encoder).input_tags
+            return tags
         tags.input_tags.sparse = True
+        tags.input_tags.string = tags.input_tags.categorical = self.encoder is not None
+        tags.input_tags.allow_nan = self.encoder is not None and self.estimator is None
         return tags
 
     def _check_parameters(self):
         check_selection(*(getattr(self, name) for name in _SELECTING))
+        check_encoder(self.encoder)
         check_training(self.estimator, self.record, self.n_runs, self.judge)
 
-    def _check_X(self, X, y, trains):
-        check_lengths(X, y)
-        if self.estimator is None and trains:
-            check_is_matrix(X)
-            check_columns(X)
-            X = validate_data(self, checkable(X), accept_sparse="csr", ensure_min_samples=2)
-        elif is_matrix(X):
-            validate_data(self, X, skip_check_array=True)
-        return X
+    def _check_encoded(self, X, y):
+        """Return encoded rows as the net gets them, after the checks that the built-in net needs."""
+        if self.encoder_ is not None:
+            check_lengths(X, y)
+        if self.estimator is not None:
+            return X
+        check_is_matrix(X)
+        check_columns(X)
+        return check_array(checkable(X), accept_sparse="csr", ensure_min_samples=2, estimator=self, input_name="X")
 
     def _train(self, X, y, seeds):
         net = self.estimator

@@ -98,8 +98,9 @@ NO_ROW_NUMBERS = (TypeError, "Expected a container with one entry per row")
 NOT_FINITE = (ValueError, "Input X contains (NaN|infinity)")
 LOSS = (ValueError, "loss became nan.*look for nan or very large values in X")
 MASKED = (ValueError, r"is a masked array with masked entries.*filled")
-NO_NUMBERS = (ValueError, "computes with.*numbers.*Encode them in an earlier step")
-COLUMN_T = (ValueError, r"columns of X are not numeric: {'t': .*Encode them in an earlier step")
+NO_NUMBERS = (ValueError, r"computes with.*numbers.*Encode them with ForgettingSelector\(encoder=")
+COLUMN_T = (TypeError, r"Column 't' of X can't be encoded.*encoder=")
+MORE_COLUMNS = (RuntimeError, r"(?s)mat1 and mat2.*gets a batch of X")  # than the net has inputs
 COMPLEX = (ValueError, "Complex data not supported")
 TOO_LARGE = (ValueError, r"too large for float32.*Scale them in an earlier step")
 NO_LAYOUT = (TypeError, r"layout torch.sparse_coo.*to_dense\(\)")
@@ -114,7 +115,7 @@ FEATURES = [
     pytest.param({}, NO_ROWS, NO_ROWS, id="no arrays in a dict"),
     pytest.param(X[:, :0], NO_COLUMNS, NO_COLUMNS, id="no columns"),
     pytest.param(FRAME[[]], NO_COLUMNS, NO_COLUMNS, id="no columns in a DataFrame"),
-    pytest.param(X[:1], (ValueError, "1 sample"), (ValueError, "one class"), id="one row"),
+    pytest.param(X[:1], (ValueError, "one class"), (ValueError, "one class"), id="one row"),
     pytest.param(X[:2], ANY, ANY, id="two rows"),
     pytest.param(X[:5], ANY, ANY, id="fewer rows than a batch"),
     pytest.param(X[:, 0], (ValueError, "Reshape your data"), (RuntimeError, "mat1 and mat2"), id="one dimension"),
@@ -127,11 +128,11 @@ FEATURES = [
     pytest.param(changed(X, (slice(None), 0), 1e6), ANY, ANY, id="a constant feature"),
     pytest.param(changed(X, (3, 2), np.inf), NOT_FINITE, LOSS, id="inf"),
     pytest.param(changed(X, (3, 2), -np.inf), NOT_FINITE, LOSS, id="-inf"),
-    pytest.param(changed(X, (3, 2), np.nan), NOT_FINITE, LOSS, id="nan"),
-    pytest.param(changed(X, (3, 2), None, object), NOT_FINITE, LOSS, id="None"),
-    pytest.param(sparse.csr_array(changed(X, (3, 2), np.nan)), NOT_FINITE, LOSS, id="nan in a sparse array"),
-    pytest.param(FRAME.astype("Float64").mask(FRAME > 2), NOT_FINITE, NO_NUMBERS, id="pandas.NA"),
-    pytest.param(pl.DataFrame(X).with_columns(t=None), NOT_FINITE, LOSS, id="null of polars"),
+    pytest.param(changed(X, (3, 2), np.nan), ANY, LOSS, id="nan"),
+    pytest.param(changed(X, (3, 2), None, object), ANY, LOSS, id="None"),
+    pytest.param(sparse.csr_array(changed(X, (3, 2), np.nan)), ANY, LOSS, id="nan in a sparse array"),
+    pytest.param(FRAME.astype("Float64").mask(FRAME > 2), ANY, NO_NUMBERS, id="pandas.NA"),
+    pytest.param(pl.DataFrame(X).with_columns(t=None), ANY, LOSS, id="null of polars"),
     pytest.param(np.ma.masked_greater(X, 2), MASKED, MASKED, id="masked"),
     pytest.param({"X": np.ma.masked_greater(X, 2)}, MASKED, MASKED, id="masked in a dict"),
     pytest.param(np.ma.masked_array(X, mask=False), SAME, SAME, id="masked nowhere"),
@@ -142,26 +143,24 @@ FEATURES = [
     pytest.param(X * 1e-310, ANY, ANY, id="denormal"),
     pytest.param(X.astype(object), SAME, SAME, id="objects"),
     pytest.param(X.astype(str).astype(object), SAME, SAME, id="numbers as strings in objects"),
-    pytest.param(
-        X.astype(str), (ValueError, "got values of type str.*vectorizer"), NO_NUMBERS, id="numbers as strings"
-    ),
+    pytest.param(X.astype(str), ANY, ANY, id="numbers as strings"),
     pytest.param(X > 0, ANY, ANY, id="bool"),
     pytest.param(X.astype(complex), COMPLEX, NO_NUMBERS, id="complex"),
     pytest.param(sparse.csr_array(X.astype(complex)), COMPLEX, NO_NUMBERS, id="complex sparse array"),
     pytest.param(torch.from_numpy(X).cfloat(), COMPLEX, NO_NUMBERS, id="complex tensor"),
     pytest.param(FRAME.assign(t=1j), COLUMN_T, COLUMN_T, id="complex column"),
-    pytest.param(X.astype("datetime64[s]"), NO_NUMBERS, NO_NUMBERS, id="datetimes"),
-    pytest.param(FRAME.assign(t=pd.Timestamp("2020-01-01")), COLUMN_T, COLUMN_T, id="datetime column"),
-    pytest.param(FRAME.assign(t=pd.Timestamp("2020-01-01", tz="UTC")), COLUMN_T, COLUMN_T, id="with a time zone"),
-    pytest.param(FRAME.assign(t=pd.Timedelta("1s")), COLUMN_T, COLUMN_T, id="duration column"),
+    pytest.param(X.astype("datetime64[s]"), ANY, MORE_COLUMNS, id="datetimes"),
+    pytest.param(FRAME.assign(t=pd.Timestamp("2020-01-01")), ANY, MORE_COLUMNS, id="datetime column"),
+    pytest.param(FRAME.assign(t=pd.Timestamp("2020-01-01", tz="UTC")), ANY, MORE_COLUMNS, id="with a time zone"),
+    pytest.param(FRAME.assign(t=pd.Timedelta("1s")), ANY, ANY, id="duration column"),
     pytest.param(
-        pl.DataFrame(X).with_columns(t=pl.datetime(2020, 1, 1)), COLUMN_T, COLUMN_T, id="datetime column of polars"
+        pl.DataFrame(X).with_columns(t=pl.datetime(2020, 1, 1)), ANY, MORE_COLUMNS, id="datetime column of polars"
     ),
-    pytest.param(FRAME.assign(t="oak"), COLUMN_T, COLUMN_T, id="string column"),
-    pytest.param(FRAME.assign(t=["oak", None] * 20), COLUMN_T, COLUMN_T, id="string column with gaps"),
-    pytest.param(pl.DataFrame(X).with_columns(t=pl.lit("oak")), COLUMN_T, COLUMN_T, id="string column of polars"),
-    pytest.param(FRAME.assign(t=pd.Categorical(NAMES[Y])), COLUMN_T, COLUMN_T, id="categories of strings"),
-    pytest.param(FRAME.assign(d=pd.Categorical(FRAME["d"])), SAME, SAME, id="categories of numbers"),
+    pytest.param(FRAME.assign(t="oak"), ANY, ANY, id="string column"),
+    pytest.param(FRAME.assign(t=["oak", None] * 20), ANY, ANY, id="string column with gaps"),
+    pytest.param(pl.DataFrame(X).with_columns(t=pl.lit("oak")), ANY, ANY, id="string column of polars"),
+    pytest.param(FRAME.assign(t=pd.Categorical(NAMES[Y])), ANY, MORE_COLUMNS, id="categories of strings"),
+    pytest.param(FRAME.assign(d=pd.Categorical(FRAME["d"])), ANY, SAME, id="categories of numbers"),
     pytest.param(FRAME, SAME, SAME, id="a DataFrame"),
     pytest.param(FRAME.astype("Float64"), SAME, SAME, id="nullable columns"),
     pytest.param(FRAME.astype(object), SAME, SAME, id="object columns"),
