@@ -130,9 +130,10 @@ def compare(name, kind, share, seed, folder):
     start = time.perf_counter()
     torch.manual_seed(seed)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    add_cleanlab = lambda method, start, p: add(
-        method, start, -p[np.arange(len(y)), y], find_label_issues(y, p, n_jobs=1)
-    )
+
+    def add_cleanlab(method, start, p):
+        add(method, start, -p[np.arange(len(y)), y], find_label_issues(y, p, n_jobs=1))
+
     predicted = cross_val_predict(clone(selector.estimator_), X, y, cv=folds, method="predict_proba")
     add_cleanlab("cleanlab, same net", start, predicted)
 
