@@ -9,8 +9,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import train_test_split
 
+# Names at OpenML, if they are others.
 _OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
+_OPENML |= {"kr-vs-k": "kropt", "german": "credit-g", "sylva": "sylva_agnostic", "ada": "ada_agnostic"}
 TABLES = ("satimage", "page-blocks", "segment", "splice", "nursery", "letter", "phoneme")
+# Tables of every kind that nothing was chosen on.
+UNSEEN = ("kr-vs-k", "car", "vowel", "vehicle", "yeast", "abalone", "german", "kc1", "sylva", "ada")
+TABLES += UNSEEN
 # Made tables of two classes by the share of the smaller one, whose labels are all right.
 RARE = {"rare 1%": 0.01, "rare 3%": 0.03, "rare 10%": 0.1}
 PEOPLE = {"cifar10n aggregate": "y_aggregate", "cifar10n one person": "y_one_person"}
@@ -75,7 +80,7 @@ def load(name, folder=None, seed=0):
     else:
         X, y = fetch_openml(_OPENML[name], version=1, as_frame=False, return_X_y=True)
         X_train, y_train, X_test, y_test = X[:60000], y[:60000].astype(int), X[60000:], y[60000:].astype(int)
-    scale = 255 if name in _OPENML else 1
+    scale = 255 if name in ("mnist", "fashion-mnist") else 1
     flat = [X.reshape(len(X), -1).astype(np.float32) / np.float32(scale) for X in (X_train, X_test)]
     return flat[0], y_train, flat[1], y_test
 
@@ -154,7 +159,7 @@ def _read_table(name, folder):
     else:
         import pandas as pd
 
-        X, y = fetch_openml(name, version=1, as_frame=True, return_X_y=True)
+        X, y = fetch_openml(_OPENML.get(name, name), version=1, as_frame=True, return_X_y=True)
         X, y = pd.get_dummies(X).to_numpy(np.float32), pd.factorize(y, sort=True)[0]
     kept = np.bincount(y)[y] >= 10
     return X[kept], np.unique(y[kept], return_inverse=True)[1]

@@ -16,6 +16,8 @@ from skprune._checks import checkable
 from skprune._rows import is_table, take_rows
 
 N_COMPONENTS, _N_FOURIER = 100, 300
+# There are as many Fourier features as rows, within limits.
+_FEWEST_FOURIER = 30
 # Means, deviations and principal components are computed on at most this many rows and numbers.
 _MAX_FITTED, _MAX_FITTED_NUMBERS = 5000, 2**22
 # Features are transformed in blocks of so many numbers, so that X is never copied as a whole.
@@ -140,7 +142,8 @@ def fit_fourier(Z, rng):
     some = Z[rng.permutation(len(Z))[:500]]
     distances = euclidean_distances(some, squared=True)
     width = np.median(distances[distances > 0]) if distances.any() else 1.0
-    return RBFSampler(gamma=1 / (2 * width), n_components=_N_FOURIER, random_state=rng).fit(Z[:1])
+    n_features = int(np.clip(len(Z), _FEWEST_FOURIER, _N_FOURIER))
+    return RBFSampler(gamma=1 / (2 * width), n_components=n_features, random_state=rng).fit(Z[:1])
 
 
 def fourier_features(sampler, Z):

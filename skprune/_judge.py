@@ -43,30 +43,34 @@ class Judge(NamedTuple):
         Parameters
         ----------
         held_out : HeldOut
-            Its trust in the rows outside of a fold has seen none of the fold.
+            With the results of a test.
 
         Returns
         -------
         share : float
             0 if no share leads by more than a standard error.
         curve : ndarray of shape (3, n_shares), float64
-            As in :class:`HeldOut`.
+            As in :class:`~skprune._held_out_test.Test`.
         """
         shares = np.unique([*_SHARES, np.nan_to_num(held_out.label_noise)])
-        scores = np.array([self._scores_without(trust, shares) for trust in held_out.fold_trust[:_N_SPLITS]])
+        scores = np.array([self._scores_without(trust, shares) for trust in held_out.test.fold_trust[:_N_SPLITS]])
         gains = scores - scores[:, :1]
         errors = gains.std(0, ddof=1) / np.sqrt(len(gains))
         best = int(gains.mean(0).argmax())
         share = float(shares[best]) if gains[:, best].mean() > _LEAD * errors[best] else 0.0
         return share, np.stack([shares, scores.mean(0), errors])
 
-    def check_rule(self, rule, held_out, codes, share, balance, min_per_class):
+    def check_rule(self, rule, held_out, share, balance, min_per_class):
         """Return a rule, or that of random rows if the classifier is better with these."""
         gain = 0.0
-        for trust in held_out.fold_trust[:_N_SPLITS]:
+        for trust in held_out.test.fold_trust[:_N_SPLITS]:
             trained = _some(np.flatnonzero(~np.isnan(trust)))
             by_rule, random = (
-                trained[rows_of_rule(each, held_out, trust[trained], codes[trained], share, balance, min_per_class)]
+                trained[
+                    rows_of_rule(
+                        each, held_out, trust[trained], held_out.sample.y[trained], share, balance, min_per_class
+                    )
+                ]
                 for each in (rule, RULES[-1])
             )
             gain += self._score(by_rule, trust) - self._score(random, trust)

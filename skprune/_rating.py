@@ -16,15 +16,13 @@ _RARE = 0.2
 _N_SPLITS = 3
 
 
-def best_rule(held_out, y, share, balance, min_per_class):
+def best_rule(held_out, share, balance, min_per_class):
     """Return the rule whose rows light models learn most from.
 
     Parameters
     ----------
     held_out : HeldOut
-        With a test.
-    y : ndarray of shape (n_rows,), int64
-        Class numbers of all rows, not only of those of the test.
+        With the results of a test.
     share : float
         Share of the rows to keep.
     balance, min_per_class : as for :func:`skprune.select_rows`
@@ -34,12 +32,12 @@ def best_rule(held_out, y, share, balance, min_per_class):
     rule : Rule
         That of random rows, unless another one leads it by more than a standard error.
     """
-    y = np.unique(y[held_out.rows], return_inverse=True)[1]
-    Z, rng = held_out.components, np.random.RandomState(0)
+    _, Z, y, *_ = held_out.sample
+    rng = np.random.RandomState(0)
     spaces = Z, fourier_features(fit_fourier(Z, rng), Z)
     right = np.zeros((len(RULES), len(y)))
     n_tests = np.zeros(len(y))
-    for trust in held_out.fold_trust[:_N_SPLITS]:
+    for trust in held_out.test.fold_trust[:_N_SPLITS]:
         trained, tested = np.flatnonzero(~np.isnan(trust)), np.flatnonzero(np.isnan(trust))
         for rule, row in zip(RULES, right, strict=True):
             kept = trained[rows_of_rule(rule, held_out, trust[trained], y[trained], share, balance, min_per_class)]

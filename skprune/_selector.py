@@ -408,7 +408,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @property
     def held_out_curve_(self) -> Bunch:
         check_is_fitted(self)
-        shares, scores, errors = self._held_out.curve.copy()
+        self._held_out = self._held_out.with_test()
+        test = self._held_out.test
+        shares, scores, errors = np.zeros((3, 0)) if test is None else test.curve.copy()
         return Bunch(shares=shares, scores=scores, errors=errors)
 
     @property
@@ -534,12 +536,14 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the results of models that have not seen the rows, and the judge with the rows of its test."""
         same_features = self.estimator is None
         held_out = recall("held out", lambda: hold_out(numbers, codes, margins, same_features=same_features))
-        if self.judge is None or not held_out.is_tested:
+        if self.judge is not None or self._compares_rules():
+            held_out = held_out.with_test(recall)
+        if self.judge is None or held_out.sample is None:
             return held_out, None
-        rows = held_out.rows
+        rows = held_out.sample.rows
         judge = Judge(self.judge, self.judge_scoring, take_rows(X, rows), y[rows])
         share, curve = recall((self.judge, self.judge_scoring), lambda: judge.find_share(held_out))
-        return held_out._replace(label_noise=share, curve=curve), judge
+        return held_out._replace(label_noise=share, test=held_out.test._replace(curve=curve)), judge
 
     def _resample_fitted(self, X, y):
         """Return the kept rows of X and y, without a fit; raise if they are others than those passed to `fit`."""
@@ -560,16 +564,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         self._selection = params, rows
 
+    def _compares_rules(self):
+        return self.strategy == "coverage" and self.k != "auto"
+
     def _choose_rule(self):
-        if self.strategy != "coverage" or self.k == "auto" or not self._held_out.is_tested:
+        if not self._compares_rules() or self._held_out.sample is None:
             return UNTESTED_RULE
-        codes = self._codes
-        how = {"share": count_kept(self.k, len(codes)) / len(codes), "balance": self.balance}
-        how["min_per_class"] = self.min_per_class
-        rule = best_rule(self._held_out, codes, **how)
-        if self._judge is None:
-            return rule
-        return self._judge.check_rule(rule, self._held_out, codes[self._held_out.rows], **how)
+        self._held_out = self._held_out.with_test()
+        share = count_kept(self.k, len(self._codes)) / len(self._codes)
+        how = {"share": share, "balance": self.balance, "min_per_class": self.min_per_class}
+        rule = best_rule(self._held_out, **how)
+        return rule if self._judge is None else self._judge.check_rule(rule, self._held_out, **how)
 
     def _selected(self):
         """Return the row numbers that the last selection kept, after another one if a parameter has changed since."""
