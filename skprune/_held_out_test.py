@@ -9,8 +9,8 @@ from skprune._test_models import GrowingForest, GrowingNeighbors, GrowingRidge, 
 from skprune._views import Views, compare
 
 _N_FOLDS = 3
-# With fewer rows than this, folds are drawn twice.
-_ROWS_OF_ONE_DRAW = 1500
+# Folds are drawn twice for so many rows. Fewer rows tell little either way, and more rows suffice once.
+_ROWS_OF_TWO_DRAWS = range(300, 1500)
 # Trees of a fold, whose forest serves for the views and for the test.
 _N_FOLD_TREES = 25
 # Shares of the least trusted rows that are left out.
@@ -84,7 +84,7 @@ def run_test(sample):
     """
     y, rng = sample.y, np.random.RandomState(0)
     spaces = sample.components, fourier_features(fit_fourier(sample.components, rng), sample.components)
-    n_draws = 1 if len(y) >= _ROWS_OF_ONE_DRAW else 2
+    n_draws = 1 + (len(y) in _ROWS_OF_TWO_DRAWS)
     right: Any = 0
     fold_trust = []
     for _ in range(n_draws):

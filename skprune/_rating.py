@@ -75,6 +75,6 @@ def _rate(spaces, y, kept, tested):
         right += is_right(ridge.predict(tested), y[tested])
     predicted = np.zeros((len(tested), n_classes))
     for seed in range(_N_TREES):  # without the overhead of a forest, which matters if there are few rows
-        tree = ExtraTreeClassifier(random_state=seed).fit(spaces[0][kept], y[kept])
-        predicted[:, tree.classes_] += tree.predict_proba(spaces[0][tested])
+        tree = ExtraTreeClassifier(random_state=seed).fit(spaces[0][kept], y[kept], check_input=False)
+        predicted[:, tree.classes_] += tree.predict_proba(spaces[0][tested], check_input=False)
     return (right + (margin_of(predicted, y[tested]) > 0)) / 3
