@@ -16,8 +16,9 @@ TABLES = ("satimage", "page-blocks", "segment", "splice", "nursery", "letter", "
 # Tables of every kind that nothing was chosen on.
 UNSEEN = ("kr-vs-k", "car", "vowel", "vehicle", "yeast", "abalone", "german", "kc1", "sylva", "ada")
 TABLES += UNSEEN
-# Made tables of two classes by the share of the smaller one, whose labels are all right.
-RARE = {"rare 1%": 0.01, "rare 3%": 0.03, "rare 10%": 0.1}
+# Made tables of two classes whose labels are all right: the share of the smaller class, columns, and columns that tell.
+RARE = {f"rare {share:.0%}": (share, 20, 6) for share in (0.01, 0.03, 0.1)}
+RARE |= {f"rare {share:.0%}, 40 columns": (share, 40, 10) for share in (0.01, 0.03, 0.1)}
 PEOPLE = {"cifar10n aggregate": "y_aggregate", "cifar10n one person": "y_one_person"}
 _ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -62,7 +63,7 @@ def load(name, folder=None, seed=0):
             parts = [arrays[part] for part in ("X_train", PEOPLE[name], "X_test", "y_test")]
         return [part.astype(np.float32 if part.ndim == 2 else np.int64) for part in parts]
     if name in RARE:
-        X, y = _make_rare(RARE[name], seed)
+        X, y = _make_rare(*RARE[name], seed)
         return X[4000:], y[4000:], X[:4000], y[:4000]
     if name == "digits":
         X, y = load_digits(return_X_y=True)
@@ -109,11 +110,10 @@ def redraw_labels(y, share, seed):
     return y
 
 
-def _make_rare(share, seed):
-    """Return 7,000 rows of 20 numbers, of which 6 tell two classes apart; `share` of the rows are of the second class."""
-    X, y = make_classification(
-        7000, 20, n_informative=6, n_redundant=0, weights=[1 - share], flip_y=0, random_state=seed
-    )
+def _make_rare(share, n_features, n_informative, seed):
+    """Return 7,000 rows of two classes, of which a share are of the second class."""
+    shape = {"n_features": n_features, "n_informative": n_informative, "n_redundant": 0}
+    X, y = make_classification(7000, **shape, weights=[1 - share], flip_y=0, random_state=seed)
     return X.astype(np.float32), y
 
 
