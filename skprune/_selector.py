@@ -125,6 +125,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     margins_ : ndarray of shape (n_samples,), float64
         Probability of the row's class minus the largest other one, averaged over presentations and runs, in [-1, 1].
         If it is negative, the net disagrees with the label on average. nan if `fit` was given scores without margins.
+    trust_ : ndarray of shape (n_samples,), float64
+        How much the net and the models that have not seen a row speak for its label, in [-1, 1]. See Notes.
     suspects_ : ndarray of shape (n_samples,), bool
         Whether the label of a row is probably wrong: the least trusted rows, as many as `label_noise_` says. Trust is the mean
         of two margins, that of the net, and that of a mixture of models that have not seen the row. See Notes.
@@ -394,6 +396,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def margins_(self) -> NDArray[np.float64]:
         check_is_fitted(self)
         return self._scores.margins
+
+    @property
+    def trust_(self) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return self._scores.trust
 
     @property
     def suspects_(self) -> NDArray[np.bool_]:
