@@ -83,6 +83,18 @@ def check_same_labels(y, classes, codes):
         )
 
 
+def names_of_classes(y, codes):
+    """Return the label in `y` of each class; raise a ValueError if rows of one class have several."""
+    y = np.asarray(y)
+    names = y[np.unique(codes, return_index=True)[1]] if y.shape == codes.shape else None
+    if names is None or not np.array_equal(names[codes], y):
+        raise ValueError(
+            f"y must have one label for each of the {len(codes)} rows that ForgettingSelector was fitted with, and the same one "
+            f"for all rows of a class; got shape {y.shape} and others. Pass the labels of fit, or a name for each of them."
+        )
+    return names
+
+
 def _sample(X, rows):
     if isinstance(X, torch.utils.data.Dataset):
         return None

@@ -1,8 +1,9 @@
 """Length and row indexing of the containers in which scikit-learn users keep their data."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,17 +68,10 @@ def take_rows(X, rows):
         return X.tocsr()[rows].asformat(X.format)
     if isinstance(X, Dataset):
         return Subset(X, rows.tolist())
-    if isinstance(X, Mapping) and not hasattr(
-        X, "shape"
-    ):  # a mapping with a shape, such as a SliceDict, is cut as a whole
-        kept = {key: take_rows(values, rows) for key, values in X.items()}
-        make: Callable = type(X)
-        try:
-            return make(kept)
-        except TypeError:  # a mapping that is made in another way
-            X = copy.copy(X)
-            X.update(kept)
-            return X
+    if isinstance(X, Mapping) and not hasattr(X, "shape"):  # one with a shape, such as a SliceDict, is cut as a whole
+        kept: Any = copy.copy(X)  # however such a mapping is made
+        kept.update({key: take_rows(values, rows) for key, values in X.items()})
+        return kept
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     if isinstance(X, torch.Tensor):
@@ -86,10 +80,10 @@ def take_rows(X, rows):
         return X.select(rows)
     if is_arrow(X):
         return X.take(rows)
-    if isinstance(X, (list, tuple)):
-        return type(X)(_pick(X, rows))
-    if isinstance(X, range):
-        return list(_pick(X, rows))
+    if isinstance(X, (list, tuple, range)):
+        # itemgetter returns a bare item for one row, and raises for none.
+        taken = itemgetter(*rows)(X) if len(rows) > 1 else [X[row] for row in rows]
+        return list(taken) if isinstance(X, range) else type(X)(taken)
     if hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
     return X[rows] if hasattr(X, "__getitem__") else X.take(rows)  # a ForgettingScores has take alone
@@ -122,12 +116,6 @@ def is_numeric(X):
     if is_arrow(row):
         return all(np.asarray(column).dtype.kind in "biufc" for column in row.columns)
     return isinstance(row, torch.Tensor) or (row if sparse.issparse(row) else np.asarray(row)).dtype.kind in "biufc"
-
-
-def _pick(sequence, rows):
-    if len(rows) < 2:  # itemgetter returns a bare item for one row, and raises for none
-        return [sequence[row] for row in rows]
-    return itemgetter(*rows)(sequence)
 
 
 def has_entry_per_row(values, n_rows):

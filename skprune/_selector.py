@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import Bunch, check_array, check_consistent_length, check_random_state, get_tags
+from sklearn.utils import Bunch, check_array, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetClassifier
@@ -19,7 +19,7 @@ from skprune._checks import check_is_matrix, check_labels, check_lengths, checka
 from skprune._default_net import make_default_net
 from skprune._encoding import check_encoder, encode
 from skprune._features import reduce_sparse
-from skprune._fitted_rows import FittedRows, check_same_labels
+from skprune._fitted_rows import FittedRows, check_same_labels, names_of_classes
 from skprune._held_out import hold_out
 from skprune._judge import Judge
 from skprune._label_issues import make_table
@@ -33,14 +33,14 @@ from skprune._warnings import warn
 
 # Parameters that are read when rows are selected.
 _SELECTING = ("k", "strategy", "never_learned", "tie_break", "balance", "min_per_class")
-
-
-def _call(inputs, function):
-    return function()
+_FITTED = (
+    *("_selection", "_net", "classes_", "encoder_", "n_epochs_", "n_features_in_", "feature_names_in_", "margins_"),
+    *("suspects_", "label_noise_", "likely_labels_", "never_learned_", "first_learned_"),
+)
 
 
 def _may_have_features(selector):
-    return not hasattr(selector, "_scores") or hasattr(selector, "n_features_in_")
+    return not hasattr(selector, "_selection") or hasattr(selector, "n_features_in_")
 
 
 class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -262,39 +262,41 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
-        for name in ("_scores", "classes_", "encoder_", "_net", "n_epochs_", "n_features_in_", "feature_names_in_"):
+        for name in _FITTED:
             self.__dict__.pop(name, None)
-        self._check_parameters()
+        check_selection(**self._get_selecting())
+        check_encoder(self.encoder)
+        check_training(self.estimator, self.record, self.n_runs, self.judge)
         y = check_labels(y, type(self).__name__)
         check_lengths(X, y)
         if is_matrix(X):
             validate_data(self, X, skip_check_array=True)  # sets the names and the number of features
-        fitted_rows = FittedRows(X)
+        self._fitted_rows = FittedRows(X)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
             )
-        selection_seed, *seeds = self._draw_seeds()
-        codes = codes.astype(np.int64)
+        self._codes = codes.astype(np.int64)
+        self._selection_seed, *seeds = self._draw_seeds().tolist()
         start = time.perf_counter()
         numbers, self.encoder_ = encode(self.encoder, X, y, self.estimator)
         if forgetting_scores is None:
-            numbers, scores, recall = self._train(self._check_encoded(numbers, y), codes, seeds)
+            numbers, scores, recall = self._train(numbers, seeds)
         else:
             # Copied, because a recorder may go on.
-            scores, recall = copy.deepcopy(check_scores(forgetting_scores, len(codes))), _call
-        self._held_out, self._judge = self._hold_out(numbers, X, y, codes, scores.margins, recall)
-        trust = self._held_out.trust(scores.margins)
-        suspects = self._held_out.suspects(scores.margins, codes)
-        scores = scores.with_held_out(trust, suspects, self._held_out.attainable)
-        self._codes, self._selection_seed = codes, int(selection_seed)
-        self._fitted_rows = fitted_rows
-        self._select(scores)
-        self._scores = scores
+            scores = copy.deepcopy(check_scores(forgetting_scores, len(y)))
+            recall = _call
+        held_out = self._held_out = self._ask_models(numbers, X, y, scores.margins, recall)
+        suspects = held_out.suspects(scores.margins, self._codes)
+        scores = self._scores = scores.with_held_out(held_out.trust(scores.margins), suspects, held_out.attainable)
+        self._selected()
+        self.margins_, self.suspects_ = scores.margins, suspects
+        self.never_learned_, self.first_learned_ = scores.never_learned, scores.first_learned
+        self.label_noise_, self.likely_labels_ = held_out.label_noise, self.classes_[held_out.likely]
         if self.verbose:
             seconds = time.perf_counter() - start
-            print(f"[{type(self).__name__}] {summarise(scores, seconds)}; {self._held_out.describe()}")
+            print(f"[{type(self).__name__}] {summarise(scores, seconds)}; {held_out.describe()}")
         return self
 
     def transform(self, X: Any) -> Any:
@@ -387,30 +389,17 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return super().get_feature_names_out(input_features)
 
+    margins_: NDArray[np.float64]
+    suspects_: NDArray[np.bool_]
+    never_learned_: NDArray[np.bool_]
+    first_learned_: NDArray[np.float64]
+    label_noise_: float
+    likely_labels_: NDArray[Any]
+
     @property
     def forgetting_scores_(self) -> NDArray[np.int64]:
         check_is_fitted(self)
         return forgetting_counts(self._scores, self.never_learned)
-
-    @property
-    def margins_(self) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        return self._scores.margins
-
-    @property
-    def trust_(self) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        return self._scores.trust
-
-    @property
-    def suspects_(self) -> NDArray[np.bool_]:
-        check_is_fitted(self)
-        return self._scores.suspects
-
-    @property
-    def label_noise_(self) -> float:
-        check_is_fitted(self)
-        return self._held_out.label_noise
 
     @property
     def held_out_curve_(self) -> Bunch:
@@ -421,9 +410,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return Bunch(shares=shares, scores=scores, errors=errors)
 
     @property
-    def likely_labels_(self) -> NDArray[Any]:
-        check_is_fitted(self)
-        return self.classes_[self._held_out.likely]
+    def estimator_(self) -> NeuralNetClassifier:
+        if "_net" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} has no attribute 'estimator_': it has trained no net")
+        return self._net.get()
 
     def label_issues(self, X: Any = None, y: Any = None) -> Any:
         """Return a table of the suspects, the least trusted first.
@@ -433,7 +423,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : container with n_samples rows, default=None
             The rows passed to `fit`, in any representation. Their columns and their index are added to the table.
         y : array-like of shape (n_samples,), default=None
-            Labels to show instead of those passed to `fit`, such as names of the classes.
+            Labels to show instead of those passed to `fit`: one name for all rows of a class.
 
         Returns
         -------
@@ -446,40 +436,22 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ImportError
             If pandas is not installed.
         ValueError
-            If `X` contains other rows than those passed to `fit`, or `y` has another length.
+            If `X` contains other rows than those passed to `fit`, or `y` has another length or several names for a class.
         """
         check_is_fitted(self)
-        labels = self.classes_[self._codes]
         if X is not None:
             self._fitted_rows.check(X)
-        if y is not None:
-            check_consistent_length(labels, y)
-            labels = np.asarray(y)
-        return make_table(np.flatnonzero(self.suspects_), labels, self.likely_labels_, self._scores.trust, X)
+        names = self.classes_ if y is None else names_of_classes(y, self._codes)
+        rows = np.flatnonzero(self.suspects_)
+        return make_table(rows, names[self._codes], names[self._held_out.likely], self._scores.trust, X)
 
-    @property
-    def never_learned_(self) -> NDArray[np.bool_]:
-        check_is_fitted(self)
-        return self._scores.never_learned
-
-    @property
-    def first_learned_(self) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        return self._scores.first_learned
-
-    @property
-    def estimator_(self) -> NeuralNetClassifier:
-        if "_net" not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} has no attribute 'estimator_': it has trained no net")
-        return self._net.get()
-
-    # Of selectors that were not cloned, and are no clones. Both are set by __sklearn_clone__.
+    # Of selectors that were not cloned, and are no clones. All are set by __sklearn_clone__.
     _lineage: Lineage | None = None
     _entropy: int | None = None
+    _is_drawn = False
 
     def __sklearn_clone__(self) -> Self:
-        if self._lineage is None:
-            self.__dict__.setdefault("_lineage", Lineage())
+        self.__dict__.setdefault("_lineage", Lineage())
         if self.random_state is None and self._entropy is None:
             self._entropy, self._is_drawn = np.random.randint(2**31), True
         clone = super().__sklearn_clone__()
@@ -492,14 +464,12 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return seeds for the selection and each run. The first fit of a clone uses the number that its original drew."""
         random_state = self.random_state
         if random_state is None:
-            if not vars(self).get("_is_drawn"):
-                self._entropy = np.random.randint(2**31)
+            random_state = self._entropy = self._entropy if self._is_drawn else np.random.randint(2**31)
             self._is_drawn = False
-            random_state = self._entropy
         return check_random_state(random_state).randint(2**31, size=1 + self.n_runs)
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_scores")
+        return hasattr(self, "_selection")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -512,45 +482,36 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.encoder is not None and self.estimator is None
         return tags
 
-    def _check_parameters(self):
-        check_selection(*(getattr(self, name) for name in _SELECTING))
-        check_encoder(self.encoder)
-        check_training(self.estimator, self.record, self.n_runs, self.judge)
-
-    def _check_encoded(self, X, y):
-        """Return encoded rows as the net gets them, after the checks that the built-in net needs."""
-        if self.encoder_ is not None:
-            check_lengths(X, y)
-        if self.estimator is not None:
-            return X
-        check_is_matrix(X)
-        check_columns(X)
-        return check_array(checkable(X), accept_sparse="csr", ensure_min_samples=2, estimator=self, input_name="X")
-
-    def _train(self, X, y, seeds):
+    def _train(self, X, seeds):
+        """Train the net on encoded rows; return these as the net got them, its scores, and what stores further results."""
+        check_lengths(X, self._codes)
         net = self.estimator
         if net is None:
+            check_is_matrix(X)
+            check_columns(X)
+            X = check_array(checkable(X), accept_sparse="csr", ensure_min_samples=2, estimator=self, input_name="X")
             X = reduce_sparse(X) if sparse.issparse(X) else X
             net = make_default_net(X, len(self.classes_))
         # Without clones and without a seed, no other fit can use the runs.
         is_stored = self._lineage is not None or self.random_state is not None
         store = find_store(self.memory, self._lineage) if is_stored else None
         how = {"record": self.record, "store": store, "n_jobs": self.n_jobs, "progress": self.verbose > 1}
-        scores, self._net, self.n_epochs_, recall = score_runs(net, X, y, seeds=seeds, **how)
+        scores, self._net, self.n_epochs_, recall = score_runs(net, X, self._codes, seeds=seeds, **how)
         return X, scores, recall
 
-    def _hold_out(self, numbers, X, y, codes, margins, recall):
-        """Return the results of models that have not seen the rows, and the judge with the rows of its test."""
+    def _ask_models(self, numbers, X, y, margins, recall):
+        """Return what models say that have not seen the rows, and let the judge have the last word."""
         same_features = self.estimator is None
-        held_out = recall("held out", lambda: hold_out(numbers, codes, margins, same_features=same_features))
+        held_out = recall("held out", lambda: hold_out(numbers, self._codes, margins, same_features=same_features))
+        self._judge = None
         if self.judge is not None or self._compares_rules():
             held_out = held_out.with_test(recall)
         if self.judge is None or held_out.sample is None:
-            return held_out, None
+            return held_out
         rows = held_out.sample.rows
-        judge = Judge(self.judge, self.judge_scoring, take_rows(X, rows), y[rows])
-        share, curve = recall((self.judge, self.judge_scoring), lambda: judge.find_share(held_out))
-        return held_out._replace(label_noise=share, test=held_out.test._replace(curve=curve)), judge
+        judge = self._judge = Judge(self.judge, self.judge_scoring, take_rows(X, rows), y[rows])
+        share, curve = recall(judge, lambda: judge.find_share(held_out))
+        return held_out._replace(label_noise=share, test=held_out.test._replace(curve=curve))
 
     def _resample_fitted(self, X, y):
         """Return the kept rows of X and y, without a fit; raise if they are others than those passed to `fit`."""
@@ -560,16 +521,23 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_same_labels(check_labels(y, type(self).__name__), self.classes_, self._codes)
         return X_kept, take_rows(y, self._selected())
 
-    def _select(self, scores):
-        params = {name: getattr(self, name) for name in _SELECTING}
-        if self.k == "auto" and np.isnan(self._held_out.label_noise):
-            warn(f"All rows are kept, because {self._held_out.reason}. Give the number or share of rows to keep as k.")
-        rows = select(
-            *(scores, self.k, self.classes_.tolist(), self._codes, self._selection_seed),
-            rule=self._choose_rule(),
-            **{name: value for name, value in params.items() if name != "k"},
-        )
-        self._selection = params, rows
+    def _get_selecting(self):
+        return {name: getattr(self, name) for name in _SELECTING}
+
+    def _selected(self):
+        """Return the numbers of the kept rows, selected again if a parameter has changed since."""
+        params = self._get_selecting()
+        check_selection(**params)
+        # Types tell 1, one row, from 1.0, all of them. Their names can be pickled.
+        key = [(type(value).__name__, value) for value in params.values()]
+        if getattr(self, "_selection", (None,))[0] != key:
+            if self.k == "auto" and np.isnan(self._held_out.label_noise):
+                warn(
+                    f"All rows are kept, because {self._held_out.reason}. Give the number or share of rows to keep as k."
+                )
+            about = {"classes": self.classes_.tolist(), "codes": self._codes, "random_state": self._selection_seed}
+            self._selection = key, select(self._scores, **about, **params, rule=self._choose_rule())
+        return self._selection[1]
 
     def _compares_rules(self):
         return self.strategy == "coverage" and self.k != "auto"
@@ -583,11 +551,6 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rule = best_rule(self._held_out, **how)
         return rule if self._judge is None else self._judge.check_rule(rule, self._held_out, **how)
 
-    def _selected(self):
-        """Return the row numbers that the last selection kept, after another one if a parameter has changed since."""
-        check_selection(*(getattr(self, name) for name in _SELECTING))
-        params, _ = self._selection
-        # Types tell 1, one row, from 1.0, all of them.
-        if any((type(old), old) != (type(new := getattr(self, name)), new) for name, old in params.items()):
-            self._select(self._scores)
-        return self._selection[1]
+
+def _call(inputs, function):
+    return function()

@@ -163,7 +163,7 @@ def test_scaled_rows_of_the_same_width_are_told_apart():
 def test_few_values_are_remembered():
     rows = np.zeros((1000, 5000), dtype=np.float32)
     selector = ForgettingSelector().fit(rows, np.arange(1000) % 2, forgetting_scores=np.arange(1000) % 7)
-    assert len(pickle.dumps(selector)) < 300_000
+    assert len(pickle.dumps(selector)) < 800_000  # most of it are components of the rows, for tests on held-out rows
 
 
 def test_a_torch_dataset_may_change_its_samples():

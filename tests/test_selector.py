@@ -1,3 +1,4 @@
+import math
 import multiprocessing
 import pickle
 import random
@@ -16,6 +17,8 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.helper import SliceDict
 
@@ -29,7 +32,7 @@ def selector(net):
 
 def test_the_net_may_be_left_out(data):
     X, y = data
-    selector = ForgettingSelector(random_state=0).fit(X, y)
+    selector = ForgettingSelector(k=0.5, random_state=0).fit(X, y)
     # Of labels of which a fifth is redrawn the net learns most, and disagrees with some.
     assert 0.1 < (selector.margins_ < 0).mean() < 0.4
     assert selector.transform(X).shape == (60, 6)
@@ -103,8 +106,10 @@ def test_all_ways_to_select_agree(selector, data):
 def test_selection_is_that_of_select_rows(selector, data):
     X, y = data
     selector.fit(X, y)
-    expected = select_rows(selector._scores, 0.3, y=y, random_state=selector._selection_seed)
-    np.testing.assert_array_equal(selector.get_support(indices=True), expected)
+    for k, strategy in (("auto", "coverage"), (0.3, "most_forgotten"), (30, "random")):
+        selector.set_params(k=k, strategy=strategy)
+        expected = select_rows(selector._scores, k, y=y, strategy=strategy, random_state=selector._selection_seed)
+        np.testing.assert_array_equal(selector.get_support(indices=True), expected)
 
 
 @pytest.mark.parametrize("record", ["batch", "epoch"])
@@ -113,7 +118,8 @@ def test_a_seeded_fit_repeats_and_leaves_global_generators_alone(data, record, e
     X, y = data
 
     def fit():
-        selector = ForgettingSelector(estimator, record=record, n_runs=2, tie_break="random", random_state=3)
+        how = {"strategy": "most_forgotten", "tie_break": "random", "random_state": 3}
+        selector = ForgettingSelector(estimator, k=0.5, record=record, n_runs=2, **how)
         return selector.fit(X, y)
 
     def states():
@@ -258,7 +264,7 @@ def test_images(shape):
         def forward(self, X):
             return super().forward(X.flatten(1))
 
-    selector = ForgettingSelector(make_net(Flat)).fit(X_INT.reshape(shape), np.arange(120) % 3)
+    selector = ForgettingSelector(make_net(Flat), k=0.5).fit(X_INT.reshape(shape), np.arange(120) % 3)
     assert selector.transform(X_INT.reshape(shape)).shape == (60, *shape[1:])
     assert not hasattr(selector, "n_features_in_")
 
@@ -660,14 +666,14 @@ def test_a_torch_dataset_that_cannot_be_used(scripted):
 def test_a_list_of_tensors_is_cast_as_an_array_of_them(data):
     X = (10 * data[0]).astype(np.uint8)
     expected = ForgettingSelector(make_net(lr=0.01), random_state=0).fit(X, data[1])
-    selector = clone(expected).fit([torch.from_numpy(row) for row in X], data[1])
+    selector = clone(expected).set_params(k=60).fit([torch.from_numpy(row) for row in X], data[1])
     np.testing.assert_array_equal(selector.margins_, expected.margins_)
     assert [row.dtype for row in selector.transform([torch.from_numpy(row) for row in X])] == 60 * [torch.uint8]
 
 
 def test_slice_dict(data):
     X, y = SliceDict(X=data[0].astype(np.float32)), data[1]
-    expected = ForgettingSelector(make_net(), strategy="most_forgotten", random_state=0).fit(X["X"], y)
+    expected = ForgettingSelector(make_net(), k=0.5, strategy="most_forgotten", random_state=0).fit(X["X"], y)
     selector = clone(expected)
     kept, _ = selector.fit_resample(X, y)
     np.testing.assert_array_equal(selector.margins_, expected.margins_)
@@ -708,8 +714,258 @@ def test_suspects_of_few_rows_with_many_columns():
 def test_sparse_rows_of_many_columns_make_a_small_selector():
     X = sparse.random_array((300, 5000), density=0.01, random_state=0, format="csr")
     y = (X[:, :2500].sum(1) > X[:, 2500:].sum(1)).astype(int)
-    first, second = (ForgettingSelector(random_state=0).fit(X, y) for _ in range(2))
+    first, second = (ForgettingSelector(k=0.5, random_state=0).fit(X, y) for _ in range(2))
     assert len(pickle.dumps(first)) < 3e6
-    assert not np.isnan(first._scores.held_out_margins).any()
+    assert len(first.held_out_curve_.scores) > 10  # models have predicted the rows
     np.testing.assert_array_equal(first.get_support(), second.get_support())
     assert first.transform(X).shape == (150, 5000)
+
+
+# What k="auto" keeps.
+
+
+@pytest.fixture(scope="module")
+def noisy_digits():
+    """A selector of digits of which a fifth has another label, their features and labels, and which labels are wrong."""
+    X, y = load_digits(return_X_y=True)
+    y_noisy, is_wrong = redrawn(y, 0.2, 10)
+    return ForgettingSelector(random_state=0).fit(X, y_noisy), X, y_noisy, y, is_wrong
+
+
+def test_all_rows_but_the_suspects_are_kept(noisy_digits):
+    selector, _, _, y, is_wrong = noisy_digits
+    np.testing.assert_array_equal(selector.get_support(), ~selector.suspects_)
+    assert is_wrong[selector.suspects_].mean() > 0.9
+    assert selector.suspects_[is_wrong].mean() > 0.95
+    assert abs(selector.label_noise_ - is_wrong.mean()) < 0.03
+    assert selector.suspects_.sum() == round(selector.label_noise_ * len(y))
+    assert (selector.likely_labels_ == y).mean() > 0.95
+    curve = selector.held_out_curve_
+    assert curve.shares[0] == 0
+    assert curve.scores.shape == curve.errors.shape == curve.shares.shape
+    # Whatever the strategy.
+    selector = pickle.loads(pickle.dumps(selector)).set_params(strategy="random")
+    np.testing.assert_array_equal(selector.get_support(), ~selector.suspects_)
+    # A part of the rows has none of the suspects.
+    assert not selector.suspects_[selector.set_params(k=0.5, strategy="coverage").get_support()].any()
+
+
+def test_all_rows_of_clean_data_are_kept():
+    X, y = load_digits(return_X_y=True)
+    selector = ForgettingSelector(random_state=0).fit(X, y)
+    assert selector.get_support().all()
+    assert selector.label_noise_ == 0
+    assert not selector.suspects_.any()
+    np.testing.assert_array_equal(selector.transform(X), X)
+
+
+def test_every_class_keeps_rows(data):
+    X = np.random.default_rng(0).normal(size=(120, 3)) + 5 * np.eye(3)[np.arange(120) % 2]
+    y = np.where(np.arange(120) < 8, 2, np.arange(120) % 2)  # a class of 8 wrong labels
+    selector = ForgettingSelector(random_state=0).fit(X, y, forgetting_scores=np.zeros(120))
+    assert selector.suspects_[:8].sum() >= 6
+    for n_least in (0, 3, 5):
+        kept = selector.set_params(min_per_class=n_least).get_support()
+        assert kept[:8].sum() == max((~selector.suspects_[:8]).sum(), n_least)
+        np.testing.assert_array_equal(kept[8:], ~selector.suspects_[8:])
+
+
+def test_labels_that_say_nothing_of_the_rows():
+    X = load_digits().data[:600]
+    y = np.random.default_rng(0).integers(0, 3, 600)
+    with pytest.warns(PruningWarning, match="All rows are kept, because the labels can't be predicted from X"):
+        selector = ForgettingSelector(random_state=0).fit(X, y)
+    assert np.isnan(selector.label_noise_)
+    assert selector.get_support().all()
+    assert not selector.suspects_.any()
+
+
+def test_too_few_rows_to_know_anything(data):
+    X, y = data[0][:30], data[1][:30]
+    selector = ForgettingSelector(random_state=0)
+    with pytest.warns(
+        PruningWarning, match=r"All rows are kept, because 30 rows are too few.*Give the number or share"
+    ):
+        selector.fit(X, y)
+    assert np.isnan(selector.label_noise_)
+    assert selector.transform(X).shape == (30, 6)
+    assert len(selector.held_out_curve_.scores) == len(selector.label_issues(X, y)) == 0
+    np.testing.assert_array_equal(selector.likely_labels_, y)
+    assert selector.set_params(k=0.5).transform(X).shape == (15, 6)  # without the warning
+
+
+def test_given_scores_and_features_that_tell_wrong_labels(noisy_digits):
+    _, X, y_noisy, _, is_wrong = noisy_digits
+    given = ForgettingSelector(random_state=0).fit(X, y_noisy, forgetting_scores=np.zeros(len(X)))
+    assert is_wrong[given.suspects_].mean() > 0.9
+    assert given.suspects_[is_wrong].mean() > 0.8
+    assert np.isnan(given.margins_).all()
+
+
+def test_results_do_not_change_if_rows_are_read_only(noisy_digits):
+    selector, X, y_noisy, *_ = noisy_digits
+    X, y_noisy = X.copy(), y_noisy.copy()
+    X.flags.writeable = y_noisy.flags.writeable = False
+    same = clone(selector).fit(X, y_noisy)
+    np.testing.assert_array_equal(same.get_support(), selector.get_support())
+    np.testing.assert_array_equal(same.likely_labels_, selector.likely_labels_)
+
+
+class Words(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 2)
+
+    def forward(self, X):
+        return self.linear(X)
+
+
+def test_suspects_of_texts_by_the_net_alone():
+    rng = np.random.default_rng(0)
+    y_true = np.arange(200) % 2
+    texts = ["".join(rng.choice(list("abcdef" if label else "abc"), 12)) for label in y_true]
+    y, is_wrong = redrawn(y_true, 0.1, 2)
+    net = make_net(Words, iterator_train__collate_fn=encode, iterator_valid__collate_fn=encode, lr=0.1, max_epochs=20)
+    selector = ForgettingSelector(net, random_state=0).fit(texts, y)
+    means = np.array([selector.margins_[y == label].mean() for label in (0, 1)])
+    np.testing.assert_array_equal(selector.suspects_, selector.margins_ < -means[y])
+    assert selector.suspects_[is_wrong].mean() > 0.9
+    assert selector.label_noise_ == selector.suspects_.mean()
+    assert selector.transform(texts) == [text for text, drop in zip(texts, selector.suspects_, strict=True) if not drop]
+    assert len(selector.held_out_curve_.shares) == 0
+    issues = selector.label_issues(texts)
+    assert issues["x"].tolist() == [texts[row] for row in issues["row"]]
+
+
+# The table of suspects.
+
+
+def test_a_table_of_suspects(noisy_digits):
+    selector, X, y_noisy, *_ = noisy_digits
+    issues = selector.label_issues()
+    assert issues.columns.tolist() == ["row", "label", "likely_label", "trust"]
+    assert sorted(issues["row"]) == np.flatnonzero(selector.suspects_).tolist()
+    assert issues["trust"].is_monotonic_increasing
+    np.testing.assert_array_equal(issues["label"], y_noisy[issues["row"]])
+    np.testing.assert_array_equal(issues["likely_label"], selector.likely_labels_[issues["row"]])
+    # With columns of X.
+    with_pixels = selector.label_issues(X)
+    pd.testing.assert_frame_equal(with_pixels.iloc[:, :4], issues)
+    np.testing.assert_array_equal(with_pixels.iloc[:, 4:], X[issues["row"]])
+    frame = pd.DataFrame({"name": [f"digit {row}" for row in range(len(X))]}, index=range(1000, 1000 + len(X)))
+    with_names = selector.label_issues(frame)
+    assert with_names.index.tolist() == [1000 + row for row in issues["row"]]
+    assert with_names["name"].tolist() == [f"digit {row}" for row in issues["row"]]
+
+
+def test_names_of_classes_in_the_table(noisy_digits):
+    selector, _, y_noisy, *_ = noisy_digits
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    issues = selector.label_issues(y=names[y_noisy].tolist())
+    assert issues["label"].tolist() == names[y_noisy[issues["row"]]].tolist()
+    assert issues["likely_label"].tolist() == names[selector.likely_labels_[issues["row"]]].tolist()
+
+
+def test_a_table_of_other_rows_is_refused(noisy_digits):
+    selector, X, y_noisy, y, _ = noisy_digits
+    for X_other, y_other in ((X[:-1], None), (X[::-1], None), (None, y_noisy[:-1]), (None, y_noisy[::-1]), (None, y)):
+        with pytest.raises(ValueError, match="ForgettingSelector was fitted with"):
+            selector.label_issues(X_other, y_other)
+    with pytest.raises(NotFittedError):
+        clone(selector).label_issues()
+
+
+def test_likely_labels_are_of_the_type_of_the_labels():
+    X, y = load_digits(n_class=3, return_X_y=True)
+    y, _ = redrawn(y, 0.1, 3)
+    names = np.array(["ash", "beech", "cedar"])
+    for labels in (names, names.astype(object), np.array([False, True])):
+        y_named = labels[np.minimum(y, len(labels) - 1)]
+        selector = ForgettingSelector(random_state=0).fit(X, y_named)
+        assert selector.likely_labels_.dtype == y_named.dtype
+        assert set(selector.likely_labels_) <= set(labels)
+        suspects = selector.suspects_
+        assert suspects.any()
+        assert (selector.likely_labels_ != y_named)[suspects].mean() > 0.9
+
+
+# A classifier that tests on held-out rows.
+
+
+class CountingClassifier(NearestCentroid):
+    """A tiny classifier that counts its fits."""
+
+    n_fits = 0
+
+    def fit(self, X, y):
+        CountingClassifier.n_fits += 1
+        return super().fit(X, y)
+
+
+@pytest.fixture
+def judged():
+    """A selector of digits with wrong labels and a judge, its rows and labels."""
+    CountingClassifier.n_fits = 0
+    X, y = load_digits(n_class=5, return_X_y=True)
+    y, _ = redrawn(y, 0.2, 5)
+    return ForgettingSelector(judge=CountingClassifier(), random_state=0), X, y
+
+
+def test_a_judge_says_how_many_rows_to_leave_out(judged):
+    selector, X, y = judged
+    selector.fit(X, y)
+    assert 0 < CountingClassifier.n_fits <= 20
+    curve = selector.held_out_curve_
+    assert selector.label_noise_ in curve.shares
+    assert selector.suspects_.sum() == round(selector.label_noise_ * len(y))
+    np.testing.assert_array_equal(selector.get_support(), ~selector.suspects_)
+
+
+def test_the_scoring_of_a_judge(judged):
+    selector, X, y = judged
+    balanced = selector.set_params(judge_scoring="balanced_accuracy").fit(X, y)
+    assert balanced.suspects_.any()
+    # To which no number of rows is better than another one.
+    indifferent = clone(selector).set_params(judge_scoring=lambda estimator, X, y: 1.0).fit(X, y)
+    assert indifferent.label_noise_ == 0
+    assert indifferent.get_support().all()
+    with pytest.raises(ValueError, match="'accurate' is not a valid scoring value"):
+        clone(selector).set_params(judge_scoring="accurate").fit(X, y)
+    with pytest.raises(TypeError, match="judge must be a classifier"):
+        clone(selector).set_params(judge=StandardScaler()).fit(X, y)
+
+
+@pytest.mark.usefixtures("shared_runs")
+def test_a_search_asks_the_judge_once_a_fold(judged):
+    selector, X, y = judged
+    pipe = Pipeline([("prune", selector), ("clf", NearestCentroid())])
+    GridSearchCV(pipe, {"prune__min_per_class": [0, 5, 10]}, cv=2, refit=False, error_score="raise").fit(X, y)
+    assert CountingClassifier.n_fits <= 2 * 20
+
+
+def test_a_judge_compares_the_chosen_rule_with_random_rows(judged):
+    selector, X, y = judged
+    selector.set_params(k=0.3).fit(X, y)
+    n_fits = CountingClassifier.n_fits
+    assert n_fits <= 24
+    assert selector.get_support().sum() == math.ceil(0.3 * len(y))
+    selector.set_params(k=0.2).get_support()
+    assert CountingClassifier.n_fits <= n_fits + 6
+
+
+@pytest.mark.usefixtures("shared_runs")
+def test_a_judge_is_asked_again_about_other_features(judged):
+    selector, X, y = judged
+    first = FunctionTransformer(lambda X: X[:, :64])  # what the net and the models get
+    selector.set_params(encoder=first, memory=None)
+    with_noise = np.hstack([X, np.random.default_rng(0).normal(size=(len(X), 200), scale=1000)])
+    scores = [clone(selector).fit(features, y).held_out_curve_.scores[0] for features in (X, with_noise)]
+    assert scores[1] < scores[0] - 0.1
+
+
+def test_one_line_says_what_the_test_on_held_out_rows_has_found(noisy_digits, capsys):
+    selector, X, y_noisy, *_ = noisy_digits
+    selector = clone(selector).set_params(verbose=1).fit(X, y_noisy)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert f"{selector.suspects_.sum()} of 1797 rows ({selector.suspects_.mean():.1%}) are suspects" in line

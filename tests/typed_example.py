@@ -45,6 +45,8 @@ def use_selector(X: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
     assert_type(selector, ForgettingSelector)
     assert_type(selector.forgetting_scores_, NDArray[np.int64])
     assert_type(selector.margins_, NDArray[np.float64])
+    assert_type(selector.suspects_, NDArray[np.bool_])
+    assert_type(selector.label_noise_, float)
     assert_type(selector.get_support(indices=True), NDArray[Any])
     X_kept, y_kept = selector.fit_resample(X, y, forgetting_scores=selector.forgetting_scores_)
     assert len(X_kept) == len(y_kept)
@@ -74,7 +76,7 @@ def use_others() -> PruningCurveDisplay:
 
 def refused_by_mypy() -> None:
     """Not called. mypy warns of comments that ignore nothing, so that it fails once it accepts one of these lines."""
-    select_rows([0, 1], "half")  # type: ignore[arg-type]  # k is a number
+    select_rows([0, 1], [1])  # type: ignore[arg-type]  # k is a number or "auto"
     ForgettingSelector(strategy=1)  # type: ignore[arg-type]  # a strategy is a name or a function
     ForgettingSelector(share=0.5)  # type: ignore[call-arg]  # there is no such parameter
     ForgettingScores(4).evens  # type: ignore[attr-defined]  # noqa: B018  a misspelt attribute, not used
