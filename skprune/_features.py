@@ -1,7 +1,6 @@
 """Features of rows for the models that look at them again: numbers of about the same size, and not too many."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -30,17 +29,7 @@ _LARGEST = np.float64(1e150)
 
 @config_context(transform_output="default")  # arrays, whatever output the user has chosen for transformers
 def reduce_sparse(X):
-    """Return the coordinates of sparse rows along their leading singular vectors.
-
-    Parameters
-    ----------
-    X : sparse matrix of shape (n_rows, n_features)
-
-    Returns
-    -------
-    X_reduced : ndarray of shape (n_rows, n_components)
-        At most 100 components, which differ in scale, as float32. If `X` has no more columns, these are returned as they are.
-    """
+    """Return the coordinates of sparse rows along at most 100 singular vectors, or all columns if they are no more."""
     X = X.tocsr()
     if X.shape[1] <= N_COMPONENTS:
         return X.toarray()
@@ -52,42 +41,25 @@ def reduce_sparse(X):
 
 
 def as_numbers(X):
-    """Return `X` as a container of numbers that has a shape.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_rows, ...), or another container
-
-    Returns
-    -------
-    X : ndarray, tensor-like or None
-        None if `X` can't be converted, has nan or inf, or has no columns.
-    """
+    """Return `X` as a container of numbers that has a shape, or None if it can't be, has nan or inf, or has no columns."""
     if sparse.issparse(X):
         X = X.tocsr()
-        if 0 in X.shape or not _is_usable(X.data):
-            return None
-        return reduce_sparse(X)
+        return reduce_sparse(X) if 0 not in X.shape and _is_usable(X.data) else None
     if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
         return None
     if isinstance(X, torch.Tensor):
         X = checkable(X).numpy()
-    if hasattr(X, "to_numpy"):
+    elif hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    if isinstance(X, (list, tuple)):
-        if isinstance(X[0], torch.Tensor):
-            return None
-        try:
+    try:
+        if isinstance(X, (list, tuple)) and not isinstance(X[0], torch.Tensor):
             X = np.asarray(X)
-        except ValueError:  # rows that differ in length
-            return None
-    if isinstance(X, np.ndarray) and X.dtype.kind == "O":  # such as DataFrames with nullable columns
-        with suppress(TypeError, ValueError):
+        if isinstance(X, np.ndarray) and X.dtype.kind == "O":  # such as DataFrames with nullable columns
             X = X.astype(np.float64)
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    if kind not in "biuf" or len(X.shape) < 2 or 0 in X.shape:
+    except (TypeError, ValueError):  # words, or rows that differ in length
         return None
-    return X if all(map(_is_usable, _blocks(X, np.arange(len(X))))) else None
+    is_numeric = getattr(getattr(X, "dtype", None), "kind", "O") in "biuf" and len(X.shape) > 1 and 0 not in X.shape
+    return X if is_numeric and all(map(_is_usable, _blocks(X, np.arange(len(X))))) else None
 
 
 def some_rows(rows, n_rows, rng):
@@ -98,13 +70,7 @@ def some_rows(rows, n_rows, rng):
 class Features:
     """Principal components of standardized features, and random Fourier features of these.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_rows, ...)
-        Numbers, as returned by :func:`as_numbers`.
-    rows : ndarray of shape (n_fitted,), int
-        The rows to fit to, or to draw the rows to fit to from.
-    rng : numpy.random.RandomState
+    They are fitted to some of `rows`. `X` is what :func:`as_numbers` returns.
     """
 
     @config_context(transform_output="default")
@@ -120,13 +86,13 @@ class Features:
             with np.errstate(all="ignore"):  # as in reduce_sparse
                 self.pca.fit(Z)
             Z = self.pca.transform(Z)
-        self.fourier = fit_fourier(Z, rng)
+        self.fourier = _fit_fourier(Z, rng)
 
     @config_context(transform_output="default")
     def transform(self, X, rows):
         """Return the components and the Fourier features of some rows of `X`, as float32."""
         Z = np.concatenate([self._components(block) for block in _blocks(X, rows)])
-        return Z, fourier_features(self.fourier, Z)
+        return Z, self.fourier.transform(Z).astype(np.float32, copy=False)
 
     def _components(self, X):
         X = self._standardize(X)
@@ -137,19 +103,19 @@ class Features:
         return np.clip(self.scaler.transform(X), -_LIMIT, _LIMIT).astype(np.float32)
 
 
-def fit_fourier(Z, rng):
+@config_context(transform_output="default")
+def both_spaces(Z, rng):
+    """Return components and their Fourier features, as float32."""
+    return Z, _fit_fourier(Z, rng).transform(Z).astype(np.float32, copy=False)
+
+
+def _fit_fourier(Z, rng):
     """Return a sampler of Fourier features whose width is the median distance between rows of `Z`."""
     some = Z[rng.permutation(len(Z))[:500]]
     distances = euclidean_distances(some, squared=True)
     width = np.median(distances[distances > 0]) if distances.any() else 1.0
     n_features = int(np.clip(len(Z), _FEWEST_FOURIER, _N_FOURIER))
     return RBFSampler(gamma=1 / (2 * width), n_components=n_features, random_state=rng).fit(Z[:1])
-
-
-def fourier_features(sampler, Z):
-    """Return the Fourier features of components, as float32."""
-    with config_context(transform_output="default"):
-        return sampler.transform(Z).astype(np.float32, copy=False)
 
 
 def _is_usable(numbers):

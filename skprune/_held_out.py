@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skprune._features import N_COMPONENTS, Features, as_numbers, some_rows
-from skprune._held_out_test import Sample, Test, mean_margin, run_test
+from skprune._leave_out import HeldOutTest, Sample, mean_margin, run_test
 from skprune._views import Views, compare
 
 # Views are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
@@ -46,7 +46,7 @@ class HeldOut(NamedTuple):
         Weight of the margins of the net in trust, in [0, 1]. The others have the rest.
     sample : Sample or None
         The rows for a test, if there can be one.
-    test : Test or None
+    test : HeldOutTest or None
         Its results, once it was run.
     """
 
@@ -57,7 +57,7 @@ class HeldOut(NamedTuple):
     attainable: float
     net_weight: float
     sample: Sample | None = None
-    test: Test | None = None
+    test: HeldOutTest | None = None
 
     def with_test(self, recall=lambda name, function: function()):
         """Return the same with the results of a test, which is run if it was not yet."""
@@ -98,7 +98,7 @@ class HeldOut(NamedTuple):
         )
 
 
-def hold_out(X, y, net_margins, *, same_features=False, seed=0):
+def hold_out(X, y, net_margins, *, same_features=False):
     """Ask models about rows that they have not seen, and estimate how many labels are wrong.
 
     Wrong labels contradict the models as strongly as other labels of the same rows do. The share of labels that do so is the
@@ -116,7 +116,6 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
         Whether the scoring net gets `X` as the models do. If it contradicts far fewer labels even so, it has memorized
         them, and has less weight in trust. A net that may see more than `X` does and contradicts far fewer labels has all
         the weight.
-    seed : int, default=0
 
     Returns
     -------
@@ -131,25 +130,21 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
         return _unknown(y, f"{len(y)} rows are too few for a test on held-out rows, which needs {_FEWEST_ROWS}")
     numbers = as_numbers(X)
     if numbers is None:
-        return _by_net_alone(
-            y, net_margins, "X is no array of finite numbers, so that no model can be tested on its rows"
-        )
-    rng = np.random.RandomState(seed)
+        reason = "X is no array of finite numbers, so that no model can be tested on its rows"
+        return _by_net_alone(y, net_margins, reason)
+    rng = np.random.RandomState(0)
     rows = some_rows(np.arange(len(y)), min(_MAX_ROWS, _MAX_NUMBERS // int(np.prod(numbers.shape[1:]))), rng)
     if len(rows) < min(len(y), _MIN_ROWS):
         return _by_net_alone(y, net_margins, "X has too many columns for a test on held-out rows")
     features = Features(numbers, rows, rng)
     spaces = features.transform(numbers, rows)
-    n_classes = int(y.max()) + 1
-    views = Views(spaces, y[rows], n_classes, seed)
-    margins, other, probability, redrawn = _ask(views, features, spaces, rows, numbers, y, n_classes, rng)
+    views = Views(spaces, y[rows], int(y.max()) + 1, seed=0)
+    margins, other, probability, redrawn = _ask(views, features, rows, numbers, y, rng)
     weight = _weight_of_net(margins, net_margins, same_features)
-    trust = mean_margin(net_margins, margins, weight)
-    likely = np.where(trust < 0, other, y).astype(np.int32)
+    likely = np.where(mean_margin(net_margins, margins, weight) < 0, other, y).astype(np.int32)
     sample = _draw_sample(rows, spaces[0], y[rows], net_margins, weight, rng)
-    attainable = float(np.mean(margins[rows] > 0))
-    noise = _share_of_wrong(margins[rows], redrawn, n_classes)
-    held_out = HeldOut(margins, likely, noise, "", attainable, weight, sample)
+    noise = _share_of_wrong(margins[rows], redrawn, views.n_classes)
+    held_out = HeldOut(margins, likely, noise, "", float(np.mean(margins[rows] > 0)), weight, sample)
     if not _is_predictable(margins[rows], probability, y[rows]):
         reason = "the labels can't be predicted from X better than by the sizes of the classes"
         return held_out._replace(label_noise=np.nan, reason=reason)
@@ -158,13 +153,6 @@ def hold_out(X, y, net_margins, *, same_features=False, seed=0):
     held_out = held_out.with_test()
     noise = held_out.test.harmless_share(noise)
     return held_out._replace(label_noise=noise if noise >= _LEAST_SHARE else 0.0)
-
-
-def _is_predictable(margins, probability, y):
-    """Tell whether the views predict the labels clearly better than the sizes of the classes do, on all rows or by class."""
-    sizes = np.bincount(y)
-    gains = (margins > 0) - sizes.max() / len(y), (probability - sizes[y] / len(y)) / sizes[y]
-    return any(gain.sum() > _SKILL * np.sqrt(np.square(gain).sum()) for gain in gains)
 
 
 def _unknown(y, reason, label_noise=np.nan):
@@ -177,18 +165,20 @@ def _by_net_alone(y, net_margins, reason):
 
 def _contradicted(net_margins, y):
     """Tell which labels the net contradicts as strongly as it agrees with the average label of the class."""
-    sizes = np.bincount(y)
-    means = np.bincount(y, net_margins) / np.maximum(sizes, 1)
+    means = np.bincount(y, net_margins) / np.maximum(np.bincount(y), 1)
     return (net_margins < -means[y]) & (means[y] > 0)
 
 
-def _ask(views, features, spaces, rows, numbers, y, n_classes, rng):
-    """Return of every row the margin and the most probable other class, and of `rows` the label's probability and the margin of
-    another label, drawn at random."""
+def _ask(views, features, rows, numbers, y, rng):
+    """Ask views that were fitted to `rows` about all rows.
+
+    Return the margin and the most probable other class of every row, and of `rows` the probability of the label and the margin
+    of another label, drawn at random.
+    """
     margins, other = np.empty(len(y), np.float32), np.empty(len(y), np.int32)
     probability, redrawn = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-    drawn = (y[rows] + rng.randint(1, n_classes, len(rows))) % n_classes
-    n_chunk = max(_CHUNK // max(n_classes, 4 * N_COMPONENTS), 1)
+    drawn = (y[rows] + rng.randint(1, views.n_classes, len(rows))) % views.n_classes
+    n_chunk = max(_CHUNK // max(views.n_classes, 4 * N_COMPONENTS), 1)
     for start in range(0, len(rows), n_chunk):
         some = slice(start, start + n_chunk)
         part, predicted = rows[some], views.left_out(some)
@@ -213,9 +203,8 @@ def _weight_of_net(margins, net_margins, same_features):
 
 
 def _draw_sample(rows, components, y, net_margins, net_weight, rng):
-    sizes = np.bincount(y)
-    kept = np.flatnonzero(np.isin(y, np.argsort(-sizes, kind="stable")[:_MAX_TEST_CLASSES]))
-    kept = some_rows(kept, _MAX_TEST_ROWS, rng)
+    largest = np.argsort(-np.bincount(y), kind="stable")[:_MAX_TEST_CLASSES]
+    kept = some_rows(np.flatnonzero(np.isin(y, largest)), _MAX_TEST_ROWS, rng)
     y = np.unique(y[kept], return_inverse=True)[1]
     return Sample(rows[kept], components[kept], y, net_margins[rows[kept]], net_weight)
 
@@ -227,6 +216,13 @@ def _share_of_wrong(margins, redrawn, n_classes):
     nearly all are wrong, except for those of rows whose given label is wrong: one in ``n_classes - 1`` of them is right.
     """
     limits = np.quantile(redrawn, _QUANTILES)
-    shares = (margins <= limits[:, None]).mean(1) / (redrawn <= limits[:, None]).mean(1)
-    share = shares.min() / (1 + shares.min() / (n_classes - 1))
+    ratio = np.min((margins <= limits[:, None]).mean(1) / (redrawn <= limits[:, None]).mean(1))
+    share = ratio / (1 + ratio / (n_classes - 1))
     return share if share >= max(_LEAST_SHARE, _LEAST_NUMBER / len(margins)) else 0.0
+
+
+def _is_predictable(margins, probability, y):
+    """Tell whether the views predict the labels clearly better than the sizes of the classes do, on all rows or by class."""
+    sizes = np.bincount(y)
+    gains = (margins > 0) - sizes.max() / len(y), (probability - sizes[y] / len(y)) / sizes[y]
+    return any(gain.sum() > _SKILL * np.sqrt(np.square(gain).sum()) for gain in gains)

@@ -3,11 +3,12 @@
 import numpy as np
 from sklearn.tree import ExtraTreeClassifier
 
-from skprune._features import fit_fourier, fourier_features
+from skprune._features import both_spaces
+from skprune._light_models import GrowingRidge, is_right
 from skprune._strategies import RULES, keep_rows
-from skprune._test_models import FOURIER_PENALTY, LINEAR_PENALTY, GrowingRidge, is_right
-from skprune._views import margin_of
 
+# Penalties of the ridge regressions on components and on Fourier features.
+_PENALTIES = 0.03, 0.003
 _N_TREES = 8
 # A rule must lead by so many standard errors.
 _LEAD = 1.0
@@ -33,15 +34,13 @@ def best_rule(held_out, share, balance, min_per_class):
     rule : Rule
         That of random rows, unless another one leads it by more than a standard error.
     """
-    _, Z, y, *_ = held_out.sample
-    rng = np.random.RandomState(0)
-    spaces = Z, fourier_features(fit_fourier(Z, rng), Z)
-    right = np.zeros((len(RULES), len(y)))
-    n_tests = np.zeros(len(y))
+    y = held_out.sample.y
+    spaces = both_spaces(held_out.sample.components, np.random.RandomState(0))
+    right, n_tests = np.zeros((len(RULES), len(y))), np.zeros(len(y))
     for trust in held_out.test.fold_trust[:_N_SPLITS]:
-        trained, tested = np.flatnonzero(~np.isnan(trust)), np.flatnonzero(np.isnan(trust))
+        tested = np.flatnonzero(np.isnan(trust))
         for rule, row in zip(RULES, right, strict=True):
-            kept = trained[rows_of_rule(rule, held_out, trust[trained], y[trained], share, balance, min_per_class)]
+            kept = rows_of_rule(rule, held_out, trust, share, balance, min_per_class)
             row[tested] += _rate(spaces, y, kept, tested)
         n_tests[tested] += 1
     lead = _weights(y) * (right - right[-1]) / np.maximum(n_tests, 1)
@@ -49,12 +48,15 @@ def best_rule(held_out, share, balance, min_per_class):
     return RULES[best if lead[best].mean() > _LEAD * lead[best].std() / np.sqrt(len(y)) else -1]
 
 
-def rows_of_rule(rule, held_out, trust, y, share, balance, min_per_class):
-    """Return the rows that a rule keeps of some with known trust, by their position among them."""
+def rows_of_rule(rule, held_out, trust, share, balance, min_per_class):
+    """Return the rows of the test that a rule keeps, of those whose trust is known."""
+    trained = np.flatnonzero(~np.isnan(trust))
+    trust = trust[trained]
     choose = rule.chooser(trust, round(np.nan_to_num(held_out.label_noise) * len(trust)))
     n_keep = max(round(share * len(trust)), 1)
-    codes = np.unique(y, return_inverse=True)[1] if balance or min_per_class else None
-    return keep_rows(choose, trust, n_keep, codes, balance, min_per_class, np.random.default_rng(0))
+    by_class = balance or min_per_class
+    codes = np.unique(held_out.sample.y[trained], return_inverse=True)[1] if by_class else None
+    return trained[keep_rows(choose, trust, n_keep, codes, balance, min_per_class, np.random.default_rng(0))]
 
 
 def _weights(y):
@@ -69,7 +71,7 @@ def _rate(spaces, y, kept, tested):
     """Return for every tested row the share of three models that predict it rightly after training on `kept`."""
     n_classes = int(y.max()) + 1
     right = np.zeros(len(tested))
-    for space, penalty in zip(spaces, (LINEAR_PENALTY, FOURIER_PENALTY), strict=True):
+    for space, penalty in zip(spaces, _PENALTIES, strict=True):
         ridge = GrowingRidge(space, y, n_classes, penalty)
         ridge.add(kept)
         right += is_right(ridge.predict(tested), y[tested])
@@ -77,4 +79,4 @@ def _rate(spaces, y, kept, tested):
     for seed in range(_N_TREES):  # without the overhead of a forest, which matters if there are few rows
         tree = ExtraTreeClassifier(random_state=seed).fit(spaces[0][kept], y[kept], check_input=False)
         predicted[:, tree.classes_] += tree.predict_proba(spaces[0][tested], check_input=False)
-    return (right + (margin_of(predicted, y[tested]) > 0)) / 3
+    return (right + is_right(predicted, y[tested])) / 3

@@ -20,15 +20,7 @@ _CHUNK = 2**22
 
 
 class Ridge:
-    """Ridge regression of one-hot labels whose penalty has the least leave-one-out error.
-
-    Parameters
-    ----------
-    F : ndarray of shape (n_rows, n_features), float32
-    y : ndarray of shape (n_rows,), int64
-        Class numbers from 0.
-    n_classes : int
-    """
+    """Ridge regression of one-hot labels whose penalty has the least leave-one-out error."""
 
     def __init__(self, F, y, n_classes):
         self.y, self.mean = y, F.mean(0)
@@ -50,20 +42,10 @@ class Ridge:
         self.weights = vectors @ self._fit[0]
 
     def left_out(self, rows):
-        """Return the predictions for some of the fitted rows by regressions on all other rows.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_asked,), int, or slice
-
-        Returns
-        -------
-        predicted : ndarray of shape (n_asked, n_classes), float32
-        """
+        """Return the predictions for some of the fitted rows, each by a regression on all others."""
         return self._targets(rows) + self.target_mean - self._residuals(self._fit, rows)
 
     def predict(self, F):
-        """Return the predictions for other rows, of shape (n_rows, n_classes)."""
         return (F - self.mean) @ self.weights + self.target_mean
 
     def _targets(self, rows):
@@ -75,15 +57,7 @@ class Ridge:
 
 
 class Forest:
-    """Forest whose trees predict the rows that they have not seen.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (n_rows, n_features), float32
-    y : ndarray of shape (n_rows,), int64
-    n_classes : int
-    seed, n_trees : int
-    """
+    """Forest whose trees predict the rows that they have not seen."""
 
     def __init__(self, Z, y, n_classes, seed, n_trees):
         make = RandomForestClassifier if Z.shape[1] <= _MAX_SORTED_COLUMNS else ExtraTreesClassifier
@@ -106,11 +80,9 @@ class Forest:
         self._left_out = total / np.maximum(count, 1)[:, None]
 
     def left_out(self, rows):
-        """Return the mean prediction for some of the fitted rows by the trees that have not seen them."""
         return self._of_all_classes(self._left_out[rows])
 
     def predict(self, Z):
-        """Return the predictions for other rows, of shape (n_rows, n_classes)."""
         return self._of_all_classes(self.trees.predict_proba(Z))
 
     def _of_all_classes(self, predicted):
@@ -129,12 +101,14 @@ class Views:
     spaces : tuple of two ndarrays of shape (n_rows, ...), float32
         Components and Fourier features.
     y : ndarray of shape (n_rows,), int64
+        Class numbers from 0.
     n_classes : int
     seed, n_trees : int
-        Of the forest, which there is not if there are many classes.
+        Of the forest. There is none if there are many classes.
     """
 
     def __init__(self, spaces, y, n_classes, seed, n_trees=N_TREES):
+        self.n_classes = n_classes
         self.ridges = [Ridge(space, y, n_classes) for space in spaces]
         self.models: list[tuple[int, Any]] = list(enumerate(self.ridges))
         self.forest = Forest(spaces[0], y, n_classes, seed, n_trees) if n_classes <= _MAX_FOREST_CLASSES else None
@@ -145,11 +119,11 @@ class Views:
         self.weights = mixing_weights(predictions, y[asked])
 
     def left_out(self, rows):
-        """Return the mixed probabilities of some of the fitted rows by models that have not seen their labels."""
+        """Return probabilities of shape (n_asked, n_classes) for some of the fitted rows, by models without their labels."""
         return self._mixed(lambda space, model: model.left_out(rows))
 
     def predict(self, spaces):
-        """Return the mixed probabilities of other rows, of shape (n_rows, n_classes)."""
+        """Return probabilities of shape (n_rows, n_classes) for other rows."""
         return self._mixed(lambda space, model: model.predict(spaces[space]))
 
     def _mixed(self, ask):
@@ -160,15 +134,7 @@ class Views:
 def mixing_weights(predictions, y):
     """Return the weights of non-negative least squares of the one-hot labels on several predictions, divided by their sum.
 
-    Parameters
-    ----------
-    predictions : list of ndarrays of shape (n_rows, n_classes)
-    y : ndarray of shape (n_rows,), int64
-
-    Returns
-    -------
-    weights : ndarray of shape (n_predictions,), float64
-        All equal if no prediction is of use.
+    They are all equal if no prediction is of use.
     """
     n_views, rows = len(predictions), np.arange(len(y))
     gram = np.array([[np.vdot(a, b) for b in predictions] for a in predictions], dtype=np.float64)
@@ -185,13 +151,8 @@ def one_hot(y, n_classes):
     return sparse.csr_array((np.ones(len(y), np.float32), y, np.arange(len(y) + 1)), shape=shape)
 
 
-def margin_of(predicted, y):
-    """Return the prediction for the true class minus the largest other one; `predicted` has shape (n_rows, n_classes)."""
-    return compare(predicted, y)[0]
-
-
 def compare(predicted, y):
-    """Return the margins of predictions, and the class with the largest prediction apart from that of the label."""
+    """Return the margins of the labels in predictions of shape (n_rows, n_classes), and the most probable other classes."""
     rows = np.arange(len(y))
     others = predicted.copy()
     others[rows, y] = -np.inf

@@ -1,11 +1,11 @@
-"""A test on held-out rows: what leaving out the least trusted rows does to the prediction of others."""
+"""What leaving out the least trusted rows does to the prediction of others: a test on held-out rows."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from skprune._features import fit_fourier, fourier_features
-from skprune._test_models import GrowingForest, GrowingNeighbors, GrowingRidge, is_right
+from skprune._features import both_spaces
+from skprune._light_models import GrowingForest, GrowingNeighbors, GrowingRidge, is_right
 from skprune._views import Views, compare
 
 _N_FOLDS = 3
@@ -48,7 +48,7 @@ class Sample(NamedTuple):
     net_weight: float
 
 
-class Test(NamedTuple):
+class HeldOutTest(NamedTuple):
     """The results of a test.
 
     Parameters
@@ -72,44 +72,38 @@ class Test(NamedTuple):
 
 
 def run_test(sample):
-    """Leave out more and more of the least trusted rows, and predict the rows of every fold with light models.
-
-    Parameters
-    ----------
-    sample : Sample
-
-    Returns
-    -------
-    test : Test
-    """
-    y, rng = sample.y, np.random.RandomState(0)
-    spaces = sample.components, fourier_features(fit_fourier(sample.components, rng), sample.components)
-    n_draws = 1 + (len(y) in _ROWS_OF_TWO_DRAWS)
+    """Leave out more and more of the least trusted rows, and predict the rows of every fold with light models."""
+    n_rows, rng = len(sample.y), np.random.RandomState(0)
+    spaces = both_spaces(sample.components, rng)
+    n_draws = 1 + (n_rows in _ROWS_OF_TWO_DRAWS)
     right: Any = 0
     fold_trust = []
     for _ in range(n_draws):
-        folds = rng.permutation(len(y)) % _N_FOLDS
+        folds = rng.permutation(n_rows) % _N_FOLDS
         parts = []
         for fold in range(_N_FOLDS):
             tested, trained = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
             part, trust = _test_fold(spaces, sample, trained, tested, fold)
-            parts.append((tested, part))
+            parts.append(part)
             fold_trust.append(trust)
-        order = np.argsort(np.concatenate([tested for tested, _ in parts]))
-        right = right + np.concatenate([part for _, part in parts], axis=2)[:, :, order] / n_draws
+        in_order = np.argsort(np.argsort(folds, kind="stable"))
+        right = right + np.concatenate(parts, axis=2)[:, :, in_order] / n_draws
     right = _weighted(right)
-    errors = (right - right[0]).std(1) / np.sqrt(len(y))
-    return Test(np.stack([SHARES, right.mean(1), errors]), np.stack(fold_trust))
+    errors = (right - right[0]).std(1) / np.sqrt(n_rows)
+    return HeldOutTest(np.stack([SHARES, right.mean(1), errors]), np.stack(fold_trust))
 
 
 def _test_fold(spaces, sample, trained, tested, seed):
-    """Return which rows are predicted rightly by each model at each share, and the trust in the others."""
+    """Return which rows each model predicts rightly at each share, and the trust in the others."""
     y, n_classes = sample.y, int(sample.y.max()) + 1
     views = Views([space[trained] for space in spaces], y[trained], n_classes, seed, _N_FOLD_TREES)
     margins, _ = compare(views.left_out(slice(None)), y[trained])
     trust = np.full(len(y), np.nan, np.float32)
     trust[trained] = mean_margin(sample.net_margins[trained], margins, sample.net_weight)
-    models = _models(spaces, y, n_classes, views, trained, tested)
+    models = [GrowingRidge(F, y, n_classes, ridge.penalty) for F, ridge in zip(spaces, views.ridges, strict=True)]
+    models.append(GrowingNeighbors(spaces[0], y, n_classes, trained, tested))
+    if views.forest is not None:
+        models.append(GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes))
     most_trusted_first = trained[np.argsort(-trust[trained], kind="stable")]
     return _predict_rightly(models, most_trusted_first, tested, y), trust
 
@@ -121,19 +115,8 @@ def mean_margin(net_margins, margins, net_weight):
     return net_weight * net_margins + (1 - net_weight) * margins
 
 
-def _models(spaces, y, n_classes, views, trained, tested):
-    models = [
-        GrowingRidge(spaces[0], y, n_classes, views.ridges[0].penalty),
-        GrowingRidge(spaces[1], y, n_classes, views.ridges[1].penalty),
-        GrowingNeighbors(spaces[0], y, n_classes, trained, tested),
-    ]
-    return (
-        models if views.forest is None else [*models, GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes)]
-    )
-
-
 def _predict_rightly(models, most_trusted_first, tested, y):
-    """Tell which rows are predicted rightly by each model at each share; shape (n_models, n_shares, n_tested)."""
+    """Tell which rows each model predicts rightly at each share; shape (n_models, n_shares, n_tested)."""
     right = np.zeros((len(models), len(SHARES), len(tested)), np.float32)
     start = 0
     for i in reversed(range(len(SHARES))):

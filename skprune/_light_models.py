@@ -2,24 +2,14 @@
 
 import numpy as np
 
-from skprune._views import margin_of, one_hot
+from skprune._views import compare, one_hot
 
-LINEAR_PENALTY, FOURIER_PENALTY = 0.03, 0.003
 # Nearest neighbors that vote, and how many are looked through for those that are not left out.
 _N_NEIGHBORS, _N_NEAREST = 5, 100
 
 
 class GrowingRidge:
-    """Ridge regression of one-hot labels to whose rows others can be added.
-
-    Parameters
-    ----------
-    F : ndarray of shape (n_rows, n_features), float32
-    y : ndarray of shape (n_rows,), int64
-    n_classes : int
-    penalty : float
-        As a multiple of the mean variance of the features.
-    """
+    """Ridge regression of one-hot labels. The penalty is a multiple of the mean variance of the features."""
 
     def __init__(self, F, y, n_classes, penalty):
         self.F = np.hstack([F, np.ones((len(F), 1), np.float32)])  # the last weights are the intercepts
@@ -45,15 +35,7 @@ class GrowingRidge:
 
 
 class GrowingForest:
-    """Shares of the classes in the leaves of given trees.
-
-    Parameters
-    ----------
-    leaves : ndarray of shape (n_rows, n_trees), int
-        Numbers of the leaves that the rows fall into.
-    y : ndarray of shape (n_rows,), int64
-    n_classes : int
-    """
+    """Shares of the classes in the leaves of given trees; `leaves` has their numbers for all rows and trees."""
 
     def __init__(self, leaves, y, n_classes):
         first = np.concatenate([[0], leaves.max(0)[:-1] + 1]).cumsum()
@@ -70,16 +52,7 @@ class GrowingForest:
 
 
 class GrowingNeighbors:
-    """Votes of the nearest neighbors.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (n_rows, n_features), float32
-    y : ndarray of shape (n_rows,), int64
-    n_classes : int
-    trained, tested : ndarray of int
-        Rows that may be added, and the rows that are predicted.
-    """
+    """Votes of the nearest neighbors among `trained`, the rows that may be added, for the rows `tested`."""
 
     def __init__(self, Z, y, n_classes, trained, tested):
         self.y, self.n_classes = y, n_classes
@@ -95,7 +68,7 @@ class GrowingNeighbors:
         self.is_added[rows] = True
 
     def predict(self, rows):
-        """Return the votes for the rows named when this was made; nearer neighbors decide ties."""
+        """Return the votes for the rows `tested`, which `rows` must be; nearer neighbors decide ties."""
         votes = self.is_added[self.nearest]
         rank = votes.cumsum(1)
         weights = np.where(votes & (rank <= _N_NEIGHBORS), 1 - 1e-3 * rank, 0)
@@ -106,4 +79,4 @@ class GrowingNeighbors:
 
 def is_right(predicted, y):
     """Tell of every row whether its label has a larger prediction than all others."""
-    return margin_of(predicted, y) > 0
+    return compare(predicted, y)[0] > 0
