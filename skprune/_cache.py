@@ -11,9 +11,8 @@ import tempfile
 import threading
 import uuid
 import weakref
-from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cache, lru_cache, reduce
+from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import TypeVar
@@ -22,6 +21,7 @@ import cloudpickle
 import numpy as np
 import torch
 from filelock import FileLock
+from scipy import sparse
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
@@ -35,12 +35,8 @@ _VERSIONS = (__package__, "torch", "skorch", "numpy", "sklearn")
 _ADDED = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
 _ADDED |= {"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__", "__warningregistry__"}
 _ADDED |= {"__annotations_cache__", "___needs_generation_tag_patch"}
-# What using an object fills, by the package of its class.
-_FILLED = {"pandas": {"_cache"}, "scipy": {"_has_sorted_indices", "_has_canonical_format"}}
 # Each training seeds the global generators, and locks hold nothing.
 _STATELESS = {id(vars(random)["random"].__self__), id(check_random_state(None))}
-# What finds code or settings by a name that is known only when it runs.
-_LOOKUPS = {"__import__", "__globals__", "__subclasses__", "environ", "exec", "getenv", "globals", "import_module"}
 # Large results are kept in the folder of a search until it has this size.
 _MAX_BYTES = 2**28
 
@@ -110,7 +106,6 @@ class _Hasher(cloudpickle.Pickler):
         return number if number < n_seen else self._describe(obj)
 
     def _describe(self, obj):
-        package = type(obj).__module__.partition(".")[0]
         if isinstance(obj, (type, FunctionType, ModuleType)):
             return self._name(obj)
         if isinstance(obj, torch.Tensor):
@@ -131,12 +126,8 @@ class _Hasher(cloudpickle.Pickler):
             or id(obj) in _STATELESS
         ):
             return type(obj).__name__, str(obj) if isinstance(obj, TypeVar) else ""
-        if package == "pyarrow" and hasattr(obj, "null_count") and not hasattr(obj, "chunks"):
-            return "pyarrow", _without_null_counts(obj.__reduce__()[1][0])
-        if package in _FILLED:
-            parts = [*obj.__reduce_ex__(5), None, None]
-            if isinstance(parts[2], dict):
-                return parts[:2], {name: value for name, value in parts[2].items() if name not in _FILLED[package]}
+        if sparse.issparse(obj):  # without what it remembers of its entries once somebody asks
+            return type(obj), {name: value for name, value in vars(obj).items() if not name.startswith("_has_")}
         return None
 
     def _describe_tensor(self, tensor):
@@ -150,16 +141,10 @@ class _Hasher(cloudpickle.Pickler):
         """Return the name of code. That is enough if it is installed; otherwise its content is written later."""
         name = "" if isinstance(obj, ModuleType) else obj.__qualname__
         homes = sorted({str(_home(obj)), str(getattr(obj, "__module__", None) or _home(obj))})
-        if all(map(_is_installed, homes)) and any(_has(home, name, obj) for home in homes):
+        if all(map(_is_installed, homes)) and "<" not in name:  # of a lambda or a function in another one
             return homes, name, list(map(_version, homes))
         self.code.append(obj)
         return type(obj).__name__, name
-
-
-def _without_null_counts(data):
-    """Leave out the number of nulls in an array of pyarrow, which is -1 until somebody asks for it."""
-    kind, length, _, offset, buffers, children, *others = data
-    return (kind, length, offset, buffers, list(map(_without_null_counts, children)), *others)
 
 
 def _contents(code):
@@ -178,8 +163,6 @@ def _contents(code):
 
 def _used(code, namespace):
     """Return the globals and the local modules that code and its nested code name."""
-    if found := _LOOKUPS.intersection(code.co_names):
-        raise pickle.PicklingError(f"{code.co_qualname} finds code or settings by a name, with {min(found)}")
     used = {name: namespace[name] for name in code.co_names if name in namespace}
     package = namespace.get("__package__")
     modules = [sys.modules.get(name) or sys.modules.get(f"{package}.{name}") for name in code.co_names]
@@ -194,15 +177,6 @@ def _home(code):
     if isinstance(code, ModuleType):
         return code.__name__
     return code.__globals__.get("__name__") if isinstance(code, FunctionType) else code.__module__
-
-
-def _has(module, name, obj):
-    """Return whether a module has an object under its name, or the object is no class that Python code has made."""
-    if isinstance(obj, ModuleType) or (isinstance(obj, type) and not obj.__flags__ & 1 << 9):
-        return True
-    with suppress(AttributeError, KeyError):
-        return reduce(getattr, name.split("."), sys.modules[module]) is obj
-    return False
 
 
 @cache
@@ -244,45 +218,31 @@ def _net_state(net):
 
 
 class Lineage:
-    """What a selector shares with its clones: a folder for results, and states of code that count as the same.
+    """What a selector shares with its clones: a temporary folder for results.
 
-    Training may change global variables that the code uses, such as a list that a callback fills. The code after a
-    training then counts as the code before.
+    The process that made it removes the folder with the last selector, or when it ends.
     """
 
-    def __init__(self, token=None, folder=None):
-        self.token = token or uuid.uuid4().hex
-        self.before = {}  # digests of code, by those after a training
-        self._folder = folder
-        self._lock = threading.Lock()
-        _lineages[self.token] = self
+    def __init__(self):
+        self.folder = None
+        with suppress(OSError):
+            self.folder = tempfile.mkdtemp(prefix="skprune-")
+            weakref.finalize(self, _remove, self.folder, os.getpid())
+            _lineages[self.folder] = self
 
     def __reduce__(self):
-        return _join, (self.token, self.folder)
-
-    @property
-    def folder(self):
-        """A temporary folder or None. The process that made it removes it with the last selector, or when it ends."""
-        with self._lock:
-            if self._folder is None or not os.path.isdir(self._folder):
-                self._folder = None
-                with suppress(OSError):
-                    self._folder = tempfile.mkdtemp(prefix="skprune-")
-                    weakref.finalize(self, _remove, self._folder, os.getpid())
-            return self._folder
+        return _join, (self.folder,)
 
 
 _lineages: weakref.WeakValueDictionary[str, Lineage] = weakref.WeakValueDictionary()
-# A worker gets the selectors of a search one after the other, and a lineage must outlive them there.
-_guests: deque[Lineage] = deque(maxlen=16)
 
 
-def _join(token, folder):
-    """Return a lineage that was pickled, perhaps in another process."""
-    lineage = _lineages.get(token)
-    if lineage is None:
-        lineage = Lineage(token, folder)
-        _guests.append(lineage)
+def _join(folder):
+    """Return a lineage that was pickled, or None if its folder does not exist any more."""
+    lineage = _lineages.get(folder)
+    if lineage is None and folder is not None and os.path.isdir(folder):  # in a worker of its process
+        lineage = Lineage.__new__(Lineage)
+        lineage.folder = folder
     return lineage
 
 
@@ -292,27 +252,35 @@ def _remove(folder, process):
 
 
 class Store:
-    """Results in the files of a folder. They are pickles, so the folder must be trusted."""
+    """Results in the files of a folder. They are pickles, so the folder must be trusted.
+
+    Training may change global variables that the code uses, such as a list that a callback fills. For the clones of one
+    selector, the code after a training counts as the code before.
+    """
 
     def __init__(self, folder, lineage=None, max_bytes=None):
         self.folder = Path(folder)
-        self.lineage = lineage
+        self.same_code = Path(lineage.folder) if lineage is not None and lineage.folder else None
         self.max_bytes = max_bytes
 
     def key(self, inputs):
         """Return the key of a result that depends on `inputs`, or raise Unstorable."""
         data, code = identify(inputs)
-        return f"{data}-{code if self.lineage is None else self.lineage.before.get(code, code)}"
+        with suppress(OSError):
+            if self.same_code is not None:
+                code = (self.same_code / f"{code}.before").read_text()
+        return f"{data}-{code}"
 
     def check_inputs(self, key, inputs):
         """Raise Unstorable if making a result has changed what it depends on."""
         data, code = identify(inputs)
         if not key.startswith(data):
             raise Unstorable("it changes its own rows, labels or parameters, such as a random generator in them")
-        if f"{data}-{code}" != key and self.lineage is None:
-            raise Unstorable("it changes global variables or class attributes that its code uses")
         if f"{data}-{code}" != key:
-            self.lineage.before[code] = key.partition("-")[2]
+            if self.same_code is None:
+                raise Unstorable("it changes global variables or class attributes that its code uses")
+            with suppress(OSError):
+                (self.same_code / f"{code}.before").write_text(key.partition("-")[2])
 
     @contextmanager
     def locked(self, key):
@@ -350,17 +318,14 @@ class Store:
 def find_store(memory, lineage):
     """Return the store for a `memory`, or else for a lineage, or None if there is neither."""
     if memory is None:
-        folder = lineage.folder if lineage is not None else None
-        return None if folder is None else Store(folder, lineage, _MAX_BYTES)
-    if isinstance(memory, (str, os.PathLike)):
-        return Store(_folder_in(memory), lineage)
+        return Store(lineage.folder, lineage, _MAX_BYTES) if lineage is not None and lineage.folder else None
     if is_off(memory):
         return None
-    if getattr(memory, "backend", None) != "local":
+    if not isinstance(memory, (str, os.PathLike)) and getattr(memory, "backend", None) != "local":
         raise ValueError(
             f"Runs are stored in files, so memory must be a folder or a joblib.Memory with a folder, got {memory!r}."
         )
-    return Store(_folder_in(memory.location), lineage)
+    return Store(_folder_in(getattr(memory, "location", memory)), lineage)
 
 
 def is_off(memory):

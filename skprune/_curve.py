@@ -2,8 +2,6 @@
 
 import numbers
 import re
-import tempfile
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,19 +11,14 @@ import numpy as np
 import sklearn.pipeline
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
-from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils import Bunch
-from sklearn.utils.parallel import Parallel, delayed
-from tqdm import tqdm
 
-from skprune._cache import is_off
 from skprune._pipeline import Pipeline, make_pipeline
 from skprune._selection import Strategy, check_selection
 from skprune._selector import ForgettingSelector
 from skprune._strategies import count_kept
-from skprune._warnings import warn
 
 K = (0.1, 0.3, 0.5, 0.7, 0.9)
 STRATEGIES = ("most_forgotten", "coverage", "random")
@@ -36,7 +29,8 @@ class fewest_rows:
     """Choose the candidate of a search that keeps the fewest rows and is nearly as good as the best.
 
     Pass it to a search as `refit`, as in ``GridSearchCV(pipe, {"prune__k": [0.5, 0.3, 0.1]}, refit=fewest_rows())``.
-    The search must vary one parameter that is named ``k``, or whose name ends in ``__k``. Among the candidates whose
+    The search must vary the `k` of one selector, which is named ``k``, or whose name ends in ``__k``. If other steps have a
+    parameter of that name, the selector's is the one whose values are shares or ``"auto"``. Among the candidates whose
     mean score is close enough to the best, the one with the smallest `k` is refitted. If several have that `k`, it is
     the one with the best mean score.
 
@@ -56,8 +50,8 @@ class fewest_rows:
     Notes
     -----
     Candidates without a finite mean score, such as those that failed in a fold, are ignored. A `k` of 1.0 keeps more
-    than any other. Other shares and numbers of rows (0.3 and 500) can't be compared, because `cv_results_` does not
-    contain the number of rows. Use only one kind in a search.
+    than any other, followed by ``"auto"``, which keeps all rows but the suspects. Other shares and numbers of rows (0.3
+    and 500) can't be compared, because `cv_results_` does not contain the number of rows. Use only one kind in a search.
 
     As with any callable as `refit`, scikit-learn sets `best_index_`, `best_params_` and `best_estimator_`, but no
     `best_score_`. Use ``search.cv_results_["mean_test_score"][search.best_index_]`` instead. If the search computes
@@ -145,12 +139,15 @@ class fewest_rows:
 
 def _sizes(params):
     """Return how much each candidate keeps: a share or a number of rows, infinity for all rows."""
-    names = sorted({name for candidate in params for name in candidate if name.rpartition("__")[2] == "k"})
+    searched = {name: [candidate.get(name) for candidate in params] for candidate in params for name in candidate}
+    names = sorted(name for name in searched if name.rpartition("__")[2] == "k")
+    if len(names) > 1:  # of other steps, such as SelectKBest, whose k is a number of columns
+        names = [name for name in names if any(size == "auto" or _is_share(size) for size in searched[name])] or names
     if len(names) != 1:
-        searched = sorted({name for candidate in params for name in candidate})
         raise ValueError(
             "The search must vary one parameter named 'k' or '<step>__k', the number or share of rows to keep. It varies "
-            f"{', '.join(searched)}; {', '.join(names) or 'none'} {'have' if len(names) > 1 else 'has'} such a name."
+            f"{', '.join(sorted(searched))}; {', '.join(names) or 'none'} {'have' if len(names) > 1 else 'has'} such a name. "
+            "If other steps have a k, give the selector's as shares."
         )
     (name,) = names
     for candidate in params:
@@ -159,15 +156,21 @@ def _sizes(params):
                 f"The candidate {candidate} doesn't set {name}, so its number of rows is unknown. Set it in every grid of "
                 f"the list; {name!r}: [1.0] keeps all rows."
             )
-    n_rows = [candidate[name] for candidate in params if isinstance(candidate[name], numbers.Integral)]
-    shares = [candidate[name] for candidate in params if not isinstance(candidate[name], numbers.Integral)]
-    if n_rows and min(shares, default=1) < 1:
+    shares = [size for size in searched[name] if _is_share(size) and size < 1]
+    n_rows = [size for size in searched[name] if isinstance(size, numbers.Integral)]
+    if n_rows and shares:
         raise ValueError(
-            f"{name} is a number of rows in some candidates ({n_rows[0]}) and a share in others ({min(shares)}), which can't "
+            f"{name} is a number of rows in some candidates ({n_rows[0]}) and a share in others ({shares[0]}), which can't "
             "be compared without the number of training rows. Search over ints or over floats; 1.0 can be combined with both."
         )
-    k = np.array([candidate[name] for candidate in params], dtype=np.float64)
-    return np.where([isinstance(candidate[name], numbers.Integral) for candidate in params] | (k < 1), k, np.inf)
+    most = np.finfo(np.float64).max  # less than infinity
+    return np.array(
+        [most if size == "auto" else np.inf if _is_share(size) and size == 1 else size for size in searched[name]]
+    )
+
+
+def _is_share(size):
+    return isinstance(size, numbers.Real) and not isinstance(size, numbers.Integral)
 
 
 def pruning_curve(
@@ -210,9 +213,9 @@ def pruning_curve(
     within : float or "1se", default=0.01
         How far the mean score of `fewest_rows` may be below the best one, as in :class:`fewest_rows`.
     n_jobs : int, default=None
-        Number of folds to fit in parallel with joblib.
+        Number of fits that run in parallel with joblib.
     verbose : int, default=0
-        If 1, show a progress bar.
+        How much to print, as in :class:`sklearn.model_selection.GridSearchCV`.
 
     Returns
     -------
@@ -242,7 +245,7 @@ def pruning_curve(
     Warns
     -----
     FitFailedWarning
-        If fits failed. It says for which strategies and `k`, and in how many folds.
+        If fits failed. It says how many, and why.
     PruningWarning
         If a selection will probably do harm.
 
@@ -254,9 +257,9 @@ def pruning_curve(
 
     Notes
     -----
-    Runs of the scoring net are stored in the `memory` of the selector or in a temporary folder, and identified by their
-    training data. The steps before the selector must therefore give the same result for the same rows each time: set the
-    `random_state` of random ones. If they are slow, set the `memory` of the Pipeline.
+    The scoring net is trained once for every fold if clones of the selector can share its runs. The steps before the
+    selector must therefore give the same result for the same rows each time: set the `random_state` of random ones. If
+    they are slow, set the `memory` of the Pipeline.
 
     References
     ----------
@@ -283,58 +286,33 @@ def pruning_curve(
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     if within == "1se" and len(splits) < 2:
         raise ValueError("within='1se' needs at least two folds; cv gives 1. Give a number.")
-    candidates = [{"k": 1.0}, *({"strategy": strategy, "k": size} for strategy, size in product(strategies, k))]
-    with tempfile.TemporaryDirectory() as folder:
-        selector = estimator.get_params()[name]
-        if selector.random_state is None:  # every fit would train again
-            estimator.set_params(**{f"{name}__random_state": np.random.randint(2**31)})
-        if selector.memory is None or is_off(selector.memory):
-            estimator.set_params(**{f"{name}__memory": folder})
-        outcomes = []
-        for candidate in tqdm(candidates, desc="Pruning curve", unit="candidate", disable=not verbose):
-            pruning = clone(estimator).set_params(**{f"{name}__{param}": value for param, value in candidate.items()})
-            folds = (delayed(_score_fold)(pruning, X, y, split, scoring) for split in splits)
-            outcomes.append(Parallel(n_jobs)(folds))
-    _warn_of_failures(candidates, outcomes)
-    scores = np.array([[score for score, _ in folds] for folds in outcomes], dtype=np.float64)
+    grids = [{f"{name}__k": [1.0]}, {f"{name}__k": list(k), f"{name}__strategy": list(strategies)}]
+    search = GridSearchCV(
+        estimator, grids, cv=splits, scoring=scoring, n_jobs=n_jobs, verbose=verbose, refit=False, error_score=np.nan
+    )
+    results = search.fit(X, y).cv_results_
+    scores = np.array([results[f"split{fold}_test_score"] for fold in range(len(splits))], dtype=np.float64).T
     n_train = [len(train) for train, _ in splits]
-    shares = [np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k]
+    shares = np.array([np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k])
+    place = None
+    if np.isfinite(results["mean_test_score"]).any():
+        # Shares instead of k, which may be shares and numbers of rows.
+        kept = [1.0, *np.repeat(shares, len(strategies))]
+        index = choose({**results, "params": [{"k": share} for share in kept]})
+        params = {
+            "strategy": None,
+            **{key.rpartition("__")[2]: value for key, value in results["params"][index].items()},
+        }
+        strategy = params["strategy"] and _name_of(params["strategy"])
+        score = float(results["mean_test_score"][index])
+        place = Bunch(strategy=strategy, k=params["k"], share=float(kept[index]), score=score)
     return Bunch(
         strategies=[_name_of(strategy) for strategy in strategies],
-        shares=np.array(shares),
-        scores=scores[1:].reshape(len(strategies), len(k), len(splits)),
+        shares=shares,
+        scores=scores[1:].reshape(len(k), len(strategies), len(splits)).swapaxes(0, 1),
         full_scores=scores[0],
-        fewest_rows=_chosen(choose, candidates, [1.0, *shares * len(strategies)], scores),
+        fewest_rows=place,
     )
-
-
-def _score_fold(estimator, X, y, split, scoring):
-    """Fit on one fold; return its score and None, or nan and the traceback of a failure."""
-    try:
-        (score,) = cross_val_score(estimator, X, y, cv=[split], scoring=scoring, error_score="raise")
-        return score, None
-    except Exception:
-        return np.nan, traceback.format_exc()
-
-
-def _warn_of_failures(candidates, outcomes):
-    """Sum up the failures of all fits in one warning; raise a ValueError if all failed."""
-    failures = [[failure for _, failure in folds if failure] for folds in outcomes]
-    n_fits, n_failures = sum(map(len, outcomes)), sum(map(len, failures))
-    first = next((failed[0] for failed in failures if failed), None)
-    if n_failures == n_fits:
-        raise ValueError(f"All {n_fits} fits failed. The first one:\n{first}")
-    where = "; ".join(
-        (f"{_name_of(candidate['strategy'])}, k={candidate['k']}" if "strategy" in candidate else "all rows")
-        + f" ({len(failed)} of {len(folds)} folds)"
-        for candidate, failed, folds in zip(candidates, failures, outcomes, strict=True)
-        if failed
-    )
-    if where:
-        warn(
-            f"{n_failures} of {n_fits} fits failed, and their scores are nan: {where}. The first:\n{first}",
-            FitFailedWarning,
-        )
 
 
 def _name_of(strategy):
@@ -342,22 +320,12 @@ def _name_of(strategy):
     return strategy if isinstance(strategy, str) else getattr(strategy, "__name__", repr(strategy))
 
 
-def _chosen(choose, candidates, shares, scores):
-    """Return the candidate that `choose` names, or None if none has a finite mean score."""
-    mean = scores.mean(1)
-    if not np.isfinite(mean).any():
-        return None
-    splits = {f"split{number}_test_score": fold for number, fold in enumerate(scores.T)}
-    index = choose({"params": [{"k": share} for share in shares], "mean_test_score": mean, **splits})
-    chosen = candidates[index]
-    strategy = _name_of(chosen["strategy"]) if "strategy" in chosen else None
-    return Bunch(strategy=strategy, k=chosen["k"], share=float(shares[index]), score=float(mean[index]))
-
-
 def _check_candidates(k, strategies):
     for name, values, example in (("k", k, "k=[0.1, 0.5]"), ("strategies", strategies, 'strategies=["coverage"]')):
         if isinstance(values, str) or callable(values) or np.ndim(values) != 1 or len(values) == 0:
             raise ValueError(f"{name} must be a list with at least one value, such as {example}; got {values!r}.")
+    if "auto" in list(k):
+        raise ValueError("k of a curve must be shares or numbers of rows; 'auto' keeps a share that only a fit tells.")
     for size, strategy in product(k, strategies):
         check_selection(size, strategy, "drop", "margin", False, 0)
 

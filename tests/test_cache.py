@@ -1,3 +1,4 @@
+import copy
 import functools
 import json
 import os
@@ -13,24 +14,25 @@ import joblib
 import nbformat
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import scipy.sparse
 import skorch
 import torch
-from conftest import MLP, in_new_process, make_net
+from conftest import MLP, make_net
+from datasets import Dataset
 from nbclient import NotebookClient
 from sklearn.base import clone
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from skorch.callbacks import Callback
 from test_scoring import CountTrainings, n_trainings
 from torch.utils.data import default_collate
 
 import skprune
 from skprune import ForgettingSelector, Pipeline, PruningWarning, _cache, _training
-from skprune._cache import Lineage, Store, digest, find_store, recall
+from skprune._cache import Store, digest, find_store, recall
 
 # A net whose forward calls activate(self, X).
 NET = """
@@ -218,16 +220,8 @@ UNKNOWN = {
         "SCALE = numpy.frompyfunc(lambda x: 2 * x, 1, 1)",
     ),
     "generator": (PLAIN, "Own.slopes = (x for x in [1])", "Own.slopes = (x for x in [1])"),
-    "names looked up": (PLAIN, *["Own.scale = lambda self, X: globals()['SLOPE']"] * 2),
-    "code in a string": (PLAIN, *["class Later:\n    def of(X):\n        return exec('1')\nOwn.later = Later"] * 2),
-    "module found by its name": (
-        PLAIN,
-        *["import importlib\nOwn.scale = lambda self, X: importlib.import_module('shapes')"] * 2,
-    ),
-    "classes found as subclasses": (PLAIN, *["Own.scale = lambda self, X: Own.__subclasses__()"] * 2),
-    "globals of a function": (PLAIN, *["Own.scale = lambda self, X: self.scale.__func__.__globals__"] * 2),
-    "environment": (PLAIN, *["import os\nOwn.scale = lambda self, X: os.environ['SLOPE']"] * 2),
 }
+CASES = {**CHANGES, **SAME, **UNKNOWN}
 SETUP = """
 import copy, functools, numpy, threading
 from dataclasses import dataclass
@@ -273,9 +267,9 @@ def namespace(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("case", [*CHANGES, *SAME, *UNKNOWN])
+@pytest.mark.parametrize("case", CASES)
 def test_the_table(namespace, case):
-    definitions, before, after = {**CHANGES, **SAME, **UNKNOWN}[case]
+    definitions, before, after = CASES[case]
     found = []
     for change in (before, before, after):
         exec(SETUP + definitions + NET + change, namespace)
@@ -362,37 +356,31 @@ def test_layouts_of_arrays_that_copies_do_not_keep():
     assert len({digest(part) for part in (X, X.T, X.copy("F"), X[::-1], X[:, ::-1])}) == 5
 
 
-def test_what_is_counted_or_kept_when_it_is_used():
-    table = pa.table({"a": [[1, 2], [3]], "b": ["x", "y"]}).cast(
-        pa.schema({"a": pa.list_(pa.int32()), "b": pa.string()})
-    )
-    frame = pd.DataFrame({"a": [1, 2]}, dtype="Int64")
-    for data in (table, frame):
-        before = digest(data)
-        assert digest(pickle.loads(pickle.dumps(data))) == before is not None
-        _ = frame.to_numpy(), [column.null_count for column in table.columns]
-        assert digest(data) == before
+def test_data_that_are_used_between_two_fits(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(36, 6)), columns=list("abcdef"))
+    matrix = scipy.sparse.csr_array(np.where(frame > 0, frame, 0).astype(np.float32))
+    table = Dataset.from_dict({"X": frame.to_numpy(np.float32), "label": np.arange(36) % 3}).with_format("numpy")
+    by_hand = make_net(dataset=skorch.dataset.Dataset, iterator_train__collate_fn=collate_dicts)
+    for number, (net, X) in enumerate([(None, frame), (None, matrix), (by_hand, table)]):
+        net = clone(net or make_net()).set_params(callbacks=[CountTrainings(str(folder))])
+        encoder = None if X is table else "auto"
+        selector = ForgettingSelector(net, encoder=encoder, memory=tmp_path / "memory", random_state=0)
+        for _ in range(3):
+            clone(selector).fit(X, np.arange(36) % 3)
+            _ = X.mean() if X is not table else (X["X"][:].mean(), X["label"][:], X.data.column("label").null_count)
+            assert X is not matrix or X.has_canonical_format
+        assert n_trainings(folder) == number + 1
 
 
-def digests_around_first_uses():
-    from transformers import BertConfig, BertForSequenceClassification
-
-    def look():
-        return [
-            digest(one) for one in (BertForSequenceClassification, torch.nn.Linear, torch.optim.SGD, torch.optim.AdamW)
-        ]
-
-    before = look()
-    small = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
-    BertForSequenceClassification(BertConfig(vocab_size=4, **small))
-    torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1))
-    return before, look()
+class Compiled(MLP):
+    pass
 
 
 def test_what_libraries_add_to_classes_at_first_use():
-    before, after = in_new_process(digests_around_first_uses)
-    assert before == after
-    assert None not in before
+    before = digest(Compiled)
+    torch.compile(copy.copy(Compiled()), backend="eager")(torch.ones(1, 6))
+    assert digest(Compiled) == before is not None
 
 
 def test_large_sets():
@@ -481,9 +469,10 @@ END = 'with open(os.path.join(folder, sys.argv[1] if sys.argv[1:2] == ["again"] 
 END += "    json.dump(results, file)\n"
 
 
-def make_cells():
+def make_cells(cases):
     cells = [START, LIVE]
-    for case, (definitions, before, after) in {**CHANGES, **SAME, **UNKNOWN}.items():
+    for case in cases:
+        definitions, before, after = CASES[case]
         for change in (before, before, after):
             cells.append(SETUP + definitions + NET + change)
             cells.append(
@@ -507,30 +496,43 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def check_results(place):
+def check_results(place, cases):
     results = json.loads((place / "results").read_text())
     assert results.pop("recalled") == [1, True]
     assert results.pop("live") == [1, True, True]
     assert results.pop("not stored") == 1
-    assert results == {case: expected_of(case) for case in (*CHANGES, *SAME, *UNKNOWN)}
+    assert results == {case: expected_of(case) for case in cases}
 
 
+@pytest.mark.slow
 def test_nets_of_a_script(place):
     script = place / "script.py"
-    script.write_text("\n".join(make_cells()))
+    script.write_text("\n".join(make_cells(CASES)))
     for arguments, seed in (([], "1"), (["again"], "2")):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, script, *arguments], check=True, env=environment, cwd=place)
-    check_results(place)
+    check_results(place, CASES)
     again = json.loads((place / "again").read_text())
-    assert all(again[case] == ([1] * 3 if case in UNKNOWN else [0] * 3) for case in (*CHANGES, *SAME, *UNKNOWN))
+    assert all(again[case] == ([1] * 3 if case in UNKNOWN else [0] * 3) for case in CASES)
 
 
 @pytest.mark.filterwarnings("default")  # of the libraries that run the kernel
 def test_nets_of_a_notebook(place):
-    cells = [nbformat.v4.new_code_cell(cell) for cell in make_cells()]
+    cases = ["helper class", "global of a lambda", "decorated forward", "place in the file", "set", "generator"]
+    cells = [nbformat.v4.new_code_cell(cell) for cell in make_cells(cases)]
     NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=200, kernel_name="python3").execute(cwd=str(place))
-    check_results(place)
+    check_results(place, cases)
+
+
+@pytest.fixture
+def data(data):
+    """Too few rows for models that have not seen them, which take most of the time of a fit."""
+    return data[0][:36], data[1][:36]
+
+
+def collate_dicts(samples):
+    """Return a batch of rows of a datasets.Dataset."""
+    return torch.stack([torch.as_tensor(row["X"]) for row, _ in samples]), torch.tensor([int(y) for _, y in samples])
 
 
 class ReadFeatures(Callback):
@@ -626,24 +628,24 @@ def test_a_training_that_changes_what_it_depends_on_is_not_stored(data, tmp_path
     assert not list(tmp_path.rglob("*.pkl"))
 
 
-def lookup(batch):
-    return globals()["default_collate"](batch)
+class Unknown(MLP):
+    slopes = (slope for slope in [1])
 
 
 def test_a_net_that_cannot_be_identified_trains_with_one_warning(data, folder, tmp_path):
-    net = make_net(iterator_train__collate_fn=lookup, callbacks=[CountTrainings(str(folder))])
+    net = make_net(Unknown, callbacks=[CountTrainings(str(folder))])
     selector = ForgettingSelector(net, n_runs=2, memory=tmp_path / "memory", random_state=0)
     for n_trained in (2, 4):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             selector.fit(*data)
         (message,) = [str(one.message) for one in caught if "not stored" in str(one.message)]
-        assert "because it can't be identified: lookup finds code or settings by a name, with globals" in message
+        assert "because it can't be identified: " in message
         assert "joblib.Memory(None)" in message
         assert n_trainings(folder) == n_trained
 
 
-SHARES = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]
+SHARES = [0.9, 0.8, 0.7, 0.6, 0.5, "auto"]
 
 
 @functools.lru_cache
@@ -669,12 +671,13 @@ def search(data, folder, n_jobs=None, cv=5, params=None, **net_params):
     before = n_trainings(folder)
     callbacks = [CountTrainings(str(folder)), *net_params.pop("callbacks", ())]
     net = make_net(callbacks=callbacks, max_epochs=1, **net_params)
-    pipe = Pipeline([("prune", ForgettingSelector(net, **(params or {}))), ("clf", LogisticRegression())])
+    selector = ForgettingSelector(net, strategy="random", **(params or {}))
+    pipe = Pipeline([("prune", selector), ("clf", GaussianNB())])
     GridSearchCV(pipe, {"prune__k": SHARES}, cv=cv, n_jobs=n_jobs, error_score="raise").fit(*data)
     return n_trainings(folder) - before
 
 
-CASES = {
+SEARCHES = {
     "nothing set": {},
     "seed": {"params": {"random_state": 0}},
     "generator": {"params": {"random_state": np.random.RandomState(0)}},
@@ -684,16 +687,16 @@ CASES = {
 
 
 @pytest.mark.usefixtures("shared_runs")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", SEARCHES)
 def test_a_search_trains_once_a_fold(data, folder, case):
-    assert search(data, folder, **CASES[case]) == 6
+    assert search(data, folder, **SEARCHES[case]) == 6
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_runs")
 @pytest.mark.parametrize("case", ["nothing set", "cached function", "callback that fills a list"])
 def test_a_search_in_two_processes_trains_once_a_fold(data, folder, case):
-    assert search(data, folder, n_jobs=2, **CASES[case]) == 6
+    assert search(data, folder, n_jobs=2, **SEARCHES[case]) == 6
 
 
 @pytest.mark.usefixtures("shared_runs")
@@ -706,8 +709,8 @@ def test_a_search_in_threads_trains_once_a_fold(data, folder):
 @pytest.mark.parametrize("n_bytes", [2**28, 0])
 def test_weights_that_do_not_fit_cost_no_training(folder, monkeypatch, n_bytes):
     monkeypatch.setattr(_cache, "_MAX_BYTES", n_bytes)
-    X = np.random.default_rng(0).normal(size=(60, 512)).astype(np.float32)
-    y = np.arange(60) % 3
+    X = np.random.default_rng(0).normal(size=(36, 512)).astype(np.float32)
+    y = np.arange(36) % 3
     assert search((X, y), folder, module__n_features=512) == 6
     selector = ForgettingSelector(make_net(module__n_features=512, callbacks=[CountTrainings(str(folder))]))
     first, second = (clone(selector).fit(X, y) for _ in range(2))
@@ -732,8 +735,8 @@ def test_a_net_that_was_not_kept_and_a_training_that_does_not_repeat(data, monke
 @pytest.mark.parametrize("n_bytes", [2**28, 0])
 def test_a_selector_that_is_pickled_has_its_net_but_no_rows(data, monkeypatch, n_bytes):
     monkeypatch.setattr(_cache, "_MAX_BYTES", n_bytes)
-    X = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
-    y = np.arange(2000) % 3
+    X = np.random.default_rng(0).normal(size=(36, 6)).astype(np.float32)
+    y = np.arange(36) % 3
     selector = ForgettingSelector(make_net(max_epochs=1))
     trained, recalled = (clone(selector).fit(X, y) for _ in range(2))
     content = pickle.dumps(recalled)
@@ -836,7 +839,7 @@ def test_a_folder_that_cannot_be_written_to(data, tmp_path):
     selector = ForgettingSelector(make_net(), memory=tmp_path / "file", random_state=0)
     with pytest.warns(PruningWarning, match="it can't be written to .*file"):
         selector.fit(*data)
-    assert selector.margins_.shape == (120,)
+    assert selector.margins_.shape == (36,)
 
 
 def test_a_damaged_file_is_trained_again(data, tmp_path):
@@ -862,10 +865,6 @@ def test_matrices_whose_flags_are_kept_when_they_are_asked_for():
     before = digest(X)
     assert X.has_canonical_format
     assert digest(X) == before is not None
-
-
-def test_lineages_do_not_count():
-    assert digest(Lineage()) == digest(Lineage()) is not None
 
 
 class Wrapped:
@@ -913,8 +912,8 @@ def test_memory_that_is_no_folder(data):
         ForgettingSelector(memory=Elsewhere(), random_state=0).fit(*data)
 
 
-def fork_while_a_thread_trains():
-    """Return the status of a forked process, which is 0 if it could take the lock that the thread holds."""
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_while_a_thread_trains():
     locked, done = threading.Event(), threading.Event()
 
     def hold():
@@ -930,8 +929,4 @@ def fork_while_a_thread_trains():
         os._exit(0 if _training.turns.acquire(timeout=10) else 1)
     done.set()
     thread.join()
-    return os.waitpid(process, 0)[1]
-
-
-def test_a_fork_while_a_thread_trains():
-    assert in_new_process(fork_while_a_thread_trains) == 0
+    assert os.waitpid(process, 0)[1] == 0

@@ -1,7 +1,6 @@
 import os
 import pickle
 
-import joblib
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +9,7 @@ from conftest import make_net
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what HalvingGridSearchCV needs
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -43,6 +43,12 @@ def pipe(folder):
     )
 
 
+@pytest.fixture
+def data(data):
+    """Too few rows for models that have not seen them, which take most of the time of a fit."""
+    return data[0][:36], data[1][:36]
+
+
 class GivenScores(ForgettingSelector):
     """Trains no net: rows are forgotten as often as their number says."""
 
@@ -59,12 +65,13 @@ def reverse(scores, n_keep, rng):
     return np.arange(n_keep)
 
 
+@pytest.mark.usefixtures("shared_runs")
 def test_curve_is_what_cross_validation_gives(pipe, data):
     X, y = data
-    k, strategies = [0.3, 20], ["most_forgotten", "random", reverse]
+    k, strategies = [0.5, 18], ["most_forgotten", "random", reverse]
     curve = pruning_curve(pipe, X, y, k=k, strategies=strategies, cv=3, scoring="neg_log_loss")
     assert curve.strategies == ["most_forgotten", "random", "reverse"]
-    np.testing.assert_allclose(curve.shares, [0.3, 0.25])
+    np.testing.assert_allclose(curve.shares, [0.5, 0.75])
     for strategy, rows in zip(strategies, curve.scores, strict=True):
         for size, scores in zip(k, rows, strict=True):
             single = clone(pipe).set_params(prune__k=size, prune__strategy=strategy)
@@ -73,22 +80,18 @@ def test_curve_is_what_cross_validation_gives(pipe, data):
     np.testing.assert_allclose(curve.full_scores, full)
 
 
+@pytest.mark.usefixtures("shared_runs")
 @pytest.mark.parametrize(
-    ("random_state", "n_jobs"), [(None, None), (None, 2), (0, None), (np.random.RandomState(0), None)]
+    ("random_state", "n_jobs"),
+    [(None, None), pytest.param(None, 2, marks=pytest.mark.slow), (0, None), (np.random.RandomState(0), None)],
 )
 def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
     pipe.set_params(prune__random_state=random_state)
     before = repr(pipe)
-    pruning_curve(pipe, *data, k=[0.3, 0.6], strategies=["random"], cv=KFold(2, shuffle=True), n_jobs=n_jobs)
+    pruning_curve(pipe, *data, k=[0.5, 0.8], strategies=["random"], cv=KFold(2, shuffle=True), n_jobs=n_jobs)
     assert n_trainings(folder) == 2
     assert repr(pipe) == before
     assert not hasattr(pipe["clf"], "coef_")
-
-
-def test_a_memory_that_stores_nothing_is_replaced(pipe, data, folder):
-    pipe.set_params(prune__memory=joblib.Memory(None))
-    pruning_curve(pipe, *data, k=[0.3, 0.6], strategies=["random"], cv=2)
-    assert n_trainings(folder) == 2
 
 
 def test_a_plain_pipeline_deeper_inside(data):
@@ -100,7 +103,7 @@ def test_a_plain_pipeline_deeper_inside(data):
 def test_memory_of_the_selector_is_used(pipe, data, folder, tmp_path):
     pipe.set_params(prune__memory=str(tmp_path / "memory"))
     for _ in range(2):
-        pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
+        pruning_curve(pipe, *data, k=[0.5], strategies=["random"], cv=2)
     assert n_trainings(folder) == 2
     assert os.listdir(tmp_path / "memory")
 
@@ -118,7 +121,7 @@ def test_other_estimators_get_a_selector(data, estimator):
 
 def test_a_selector_deep_inside(pipe, data):
     inside = sklearn.pipeline.make_pipeline(StandardScaler(with_std=False), pipe)
-    curve = pruning_curve(inside, *data, k=[0.3], strategies=["random"], cv=2)
+    curve = pruning_curve(inside, *data, k=[0.5], strategies=["random"], cv=2)
     assert curve.scores.shape == (1, 1, 2)
 
 
@@ -127,7 +130,8 @@ def test_a_selector_deep_inside(pipe, data):
     [
         (dict(k=0.5), r"k must be a list .*; got 0.5"),
         (dict(k=[]), "k must be a list with at least one"),
-        (dict(k=[0.5, 1.5]), "k must be a float in"),
+        (dict(k=[0.5, 1.5]), r"k must be .auto., .* a float in .*got 1.5"),
+        (dict(k=[0.5, "auto"]), "k of a curve must be shares or numbers of rows"),
         (dict(strategies="random"), "strategies must be a list"),
         (dict(strategies=reverse), "strategies must be a list"),
         (dict(strategies=["hardest"]), "strategy must be one of"),
@@ -151,11 +155,11 @@ def test_estimators_that_cannot_prune(pipe, data):
         pruning_curve("svm", *data)
 
 
-def test_a_bar_by_verbose(pipe, data, capsys):
-    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2)
+def test_verbose_prints_as_a_search_does(quick_curve, data, capsys):
+    pruning_curve(quick_curve, *data, k=[0.3], strategies=["random"], cv=2)
     assert capsys.readouterr() == ("", "")
-    pruning_curve(pipe, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
-    assert "2/2" in capsys.readouterr().err
+    pruning_curve(quick_curve, *data, k=[0.3], strategies=["random"], cv=2, verbose=1)
+    assert "2 candidates, totalling 4 fits" in capsys.readouterr().out
 
 
 def fails(scores, n_keep, rng):
@@ -163,15 +167,11 @@ def fails(scores, n_keep, rng):
 
 
 def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, data):
-    with pytest.warns(FitFailedWarning) as caught:
+    with (
+        pytest.warns(FitFailedWarning, match=r"(?s)6 fits failed out of a total of 15.*RuntimeError: no rows today"),
+        pytest.warns(UserWarning, match="test scores are non-finite"),
+    ):
         curve = pruning_curve(quick_curve, *data, k=[0.3, 0.6], strategies=["random", fails], cv=3)
-    (warning,) = caught
-    assert (
-        "6 of 15 fits failed, and their scores are nan: fails, k=0.3 (3 of 3 folds); fails, k=0.6 (3 of 3 folds)."
-        in str(warning.message)
-    )
-    assert "RuntimeError: no rows today" in str(warning.message)
-    assert warning.filename == __file__
     assert np.isnan(curve.scores[1]).all()
     assert np.isfinite(curve.scores[0]).all()
     np.testing.assert_array_equal(curve.full_scores, cross_val_score(LogisticRegression(), *data, cv=3))
@@ -180,10 +180,11 @@ def test_a_candidate_that_fails_in_every_fold_leaves_the_others(quick_curve, dat
 
 def test_a_candidate_that_fails_in_one_fold(quick_curve, data):
     X, y = data
-    of_one_class, other = np.flatnonzero(y == 0)[:10], np.arange(60, 120)
-    cv = [(of_one_class, other), (np.arange(60), other)]
-    with pytest.warns(
-        FitFailedWarning, match=r"2 of 4 fits failed, .*: all rows \(1 of 2 folds\); random, k=0.5 \(1 of 2 folds\)"
+    of_one_class, other = np.flatnonzero(y == 0)[:5], np.arange(18, 36)
+    cv = [(of_one_class, other), (np.arange(18), other)]
+    with (
+        pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 4"),
+        pytest.warns(UserWarning, match="test scores are non-finite"),
     ):
         curve = pruning_curve(quick_curve, X, y, k=[0.5], strategies=["random"], cv=cv)
     np.testing.assert_array_equal(np.isnan(curve.full_scores), [True, False])
@@ -192,16 +193,16 @@ def test_a_candidate_that_fails_in_one_fold(quick_curve, data):
 
 def test_all_fits_fail(quick_curve, data):
     quick_curve.set_params(clf__C=-1)
-    with pytest.raises(ValueError, match=r"(?s)All 4 fits failed\. The first one:.*'C' parameter"):
+    with pytest.raises(ValueError, match=r"(?s)All the 4 fits failed.*'C' parameter"):
         pruning_curve(quick_curve, *data, k=[0.5], strategies=["random"], cv=2)
 
 
 def test_warnings_name_the_line_of_the_user(quick_curve, data):
     with pytest.warns(PruningWarning) as caught:
-        pruning_curve(quick_curve, *data, k=[0.3, 70, 90], strategies=["random", reverse], cv=2)
+        pruning_curve(quick_curve, *data, k=[0.7, 20, 25], strategies=["random", reverse], cv=2)
     assert {str(warning.message).partition(":")[0] for warning in caught} == {
-        "k=70 is greater than n_samples=60",
-        "k=90 is greater than n_samples=60",
+        "k=20 is greater than n_samples=18",
+        "k=25 is greater than n_samples=18",
     }
     assert {warning.filename for warning in caught} == {__file__}
 
@@ -209,7 +210,7 @@ def test_warnings_name_the_line_of_the_user(quick_curve, data):
 def test_other_warnings_are_given_as_they_are(quick_curve, data):
     quick_curve.set_params(clf__max_iter=1)
     with pytest.warns(ConvergenceWarning) as caught:
-        pruning_curve(quick_curve, *data, k=[0.3], strategies=["random"], cv=2)
+        pruning_curve(quick_curve, *data, k=[0.7], strategies=["random"], cv=2)
     assert {warning.category for warning in caught} == {ConvergenceWarning}
 
 
@@ -232,11 +233,11 @@ def test_scores_that_are_ints(quick_curve, data):
         quick_curve, *data, k=[0.5], strategies=["random"], cv=2, scoring=lambda estimator, X, y: len(y)
     )
     assert curve.scores.dtype == curve.full_scores.dtype == np.float64
-    np.testing.assert_array_equal(curve.full_scores, 60)
+    np.testing.assert_array_equal(curve.full_scores, 18)
 
 
 def test_one_standard_error_of_one_fold(quick_curve, data):
-    cv = [(np.arange(60), np.arange(60, 120))]
+    cv = [(np.arange(18), np.arange(18, 36))]
     with pytest.raises(ValueError, match="needs at least two folds"):
         pruning_curve(quick_curve, *data, cv=cv, within="1se")
     with pytest.raises(ValueError, match="within must be"):
@@ -272,6 +273,13 @@ def of_k(*sizes):
         # Among equal k the best score wins, then the first.
         ([0.90, 0.905, 0.91], [{"k": 0.3, "C": 1}, {"k": 0.3, "C": 2}, {"k": 0.9, "C": 1}], 0.01, 1),
         ([0.9, 0.9], [{"k": 0.3, "C": 1}, {"k": 0.3, "C": 2}], 0.01, 0),
+        # "auto" keeps nearly all rows.
+        ([0.9, 0.9, 0.9], of_k(1.0, "auto", 0.9), 0.01, 2),
+        ([0.9, 0.9], of_k(1.0, "auto"), 0.01, 1),
+        ([0.9, 0.9, 0.9], of_k("auto", 5000, 1.0), 0.01, 1),
+        # The k of another step is a number of columns.
+        ([0.9, 0.9, 0.9], [{"a__k": 9, "b__k": 0.2}, {"a__k": 1, "b__k": 0.5}, {"a__k": 5, "b__k": "auto"}], 0.01, 0),
+        ([0.9, 0.9], [{"a__k": "all", "b__k": "auto"}, {"a__k": 5, "b__k": 1.0}], 0.01, 0),
         # Neither is named k.
         ([0.9, 0.9], [{"a__k": 0.3, "n_k": 1, "kk": 3}, {"a__k": 0.2, "n_k": 2, "kk": 1}], 0.01, 1),
     ],
@@ -337,15 +345,15 @@ def fitted(search, data):
     return search.fit(*data, prune__forgetting_scores=np.arange(len(data[1])))
 
 
-@pytest.mark.parametrize("k", [[1.0, 0.6, 0.05], [80, 50, 4, 1.0]], ids=["shares", "numbers"])
-@pytest.mark.parametrize("within", [0.02, "1se"])
+@pytest.mark.parametrize("k", [[1.0, 0.8, 0.2], [24, 20, 4, 1.0]], ids=["shares", "numbers"])
+@pytest.mark.parametrize("within", [0.1, "1se"])
 def test_a_search_refits_the_fewest_rows(quick, data, k, within):
     search = fitted(GridSearchCV(quick, {"prune__k": k, "clf__C": [0.1, 1]}, refit=fewest_rows(within), cv=4), data)
     table = search.cv_results_
     mean = table["mean_test_score"]
     folds = np.array([table[f"split{number}_test_score"][mean.argmax()] for number in range(4)])
     limit = mean.max() - (scipy.stats.sem(folds) if within == "1se" else within)
-    sizes = [120 if params["prune__k"] == 1.0 else params["prune__k"] for params in table["params"]]
+    sizes = [27 if params["prune__k"] == 1.0 else params["prune__k"] for params in table["params"]]
     smallest = min(size for size, score in zip(sizes, mean, strict=True) if score >= limit)
     assert sizes[search.best_index_] == smallest < max(sizes)
     assert search.best_estimator_["prune"].k == search.best_params_["prune__k"]
@@ -354,10 +362,11 @@ def test_a_search_refits_the_fewest_rows(quick, data, k, within):
 def test_a_metric_named_among_several(quick, data):
     scoring = {"loss": "neg_log_loss", "accuracy": "accuracy"}
     grid = {"prune__k": [1.0, 0.6, 0.3]}
-    for name, within, chosen in (("accuracy", 0.02, 1), ("accuracy", 1, 2), ("loss", 0, 0)):
+    for name, within in (("accuracy", 0.02), ("accuracy", 1), ("loss", 0), ("loss", 0.1)):
         refit = fewest_rows(within, scoring=name)
         search = fitted(GridSearchCV(quick, grid, scoring=scoring, refit=refit, cv=3), data)
-        assert search.best_index_ == chosen
+        mean = search.cv_results_[f"mean_test_{name}"]
+        assert search.best_index_ == np.flatnonzero(mean >= mean.max() - within).max()
     with pytest.raises(ValueError, match=r"'score' is not among the scores of the search: 'loss', 'accuracy'"):
         fitted(GridSearchCV(quick, grid, scoring=scoring, refit=fewest_rows(), cv=3), data)
 
@@ -366,7 +375,7 @@ def test_lists_of_grids_and_random_searches(quick, data):
     grids = [{"prune__k": [1.0, 0.7]}, {"prune__k": [0.5], "prune__strategy": ["random", "least_forgotten"]}]
     search = fitted(GridSearchCV(quick, grids, refit=fewest_rows(1), cv=2), data)
     assert search.best_params_["prune__k"] == 0.5
-    choices = {"prune__k": scipy.stats.randint(10, 50), "clf__C": [1, 10]}
+    choices = {"prune__k": scipy.stats.randint(6, 16), "clf__C": [1, 10]}
     search = RandomizedSearchCV(quick, choices, n_iter=6, refit=fewest_rows(1), cv=2, random_state=0)
     assert fitted(search, data).best_params_["prune__k"] == min(search.cv_results_["param_prune__k"])
 
@@ -377,6 +386,13 @@ def test_a_candidate_that_fails_is_passed_over(quick, data):
     failed = pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 6")
     with failed, pytest.warns(UserWarning, match="test scores are non-finite"):
         assert fitted(search, data).best_params_ == {"prune__k": 0.5}
+
+
+def test_a_search_over_columns_as_well(quick, data):
+    pipe = Pipeline([("select", SelectKBest()), *quick.steps])
+    grid = {"select__k": [6, 3], "prune__k": ["auto", 0.5], "clf__C": [1]}
+    search = fitted(GridSearchCV(pipe, grid, refit=fewest_rows(1), cv=2), data)
+    assert search.best_params_["prune__k"] == 0.5
 
 
 def test_halving_searches(quick, data):
@@ -396,7 +412,7 @@ def test_copies_and_nested_searches(quick, data):
     assert pickle.loads(pickle.dumps(rule)) == clone(rule, safe=False) == rule != fewest_rows("1se")
     search = GridSearchCV(quick, {"prune__k": [0.9, 0.5]}, refit=fewest_rows(1), cv=2)
     assert "refit=fewest_rows(within=1, scoring='score')" in repr(search)
-    params = {"prune__forgetting_scores": np.arange(120)}
+    params = {"prune__forgetting_scores": np.arange(36)}
     nested = cross_validate(search, *data, cv=3, params=params, return_estimator=True)
     assert [inner.best_params_["prune__k"] for inner in nested["estimator"]] == [0.5] * 3
     assert pickle.loads(pickle.dumps(nested["estimator"][0])).refit == fewest_rows(1)

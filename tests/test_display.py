@@ -1,3 +1,5 @@
+import copy
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,7 +8,14 @@ from conftest import make_net
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from skprune import ForgettingDisplay, ForgettingSelector, PruningCurveDisplay, make_pipeline, pruning_curve
+from skprune import (
+    ForgettingDisplay,
+    ForgettingSelector,
+    HeldOutCurveDisplay,
+    PruningCurveDisplay,
+    make_pipeline,
+    pruning_curve,
+)
 
 matplotlib.use("Agg")
 
@@ -33,9 +42,19 @@ def curve():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def selector(data):
     return ForgettingSelector(make_net(), random_state=0).fit(*data)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A selector of 300 rows in two clear classes, a fifth with the label of the other."""
+    rng = np.random.default_rng(0)
+    right = np.arange(300) % 2
+    X = rng.normal(size=(300, 2)) + 6 * right[:, None]
+    wrong = rng.random(300) < 0.2
+    return ForgettingSelector(random_state=0).fit(X, np.where(wrong, 1 - right, right))
 
 
 def test_what_the_curve_draws(curve):
@@ -109,6 +128,7 @@ def test_how_the_curve_is_drawn_can_be_changed(curve):
     ],
 )
 def test_curve_from_estimator(pipe, data, params, name):
+    data = [part[:36] for part in data]
     _, ax = plt.subplots()
     display = PruningCurveDisplay.from_estimator(pipe, *data, k=[0.5], strategies=["random"], cv=2, ax=ax, **params)
     assert display.ax_ is ax
@@ -158,7 +178,7 @@ def test_negative_scores_are_all_drawn():
 
 def test_counts_of_never_learned_rows_make_no_bars(selector):
     # They are as high as there are presentations.
-    display = ForgettingDisplay.from_selector(selector.set_params(never_learned="max"))
+    display = ForgettingDisplay.from_selector(copy.copy(selector).set_params(never_learned="max"))
     assert len(display.bars_) == 1 + selector.forgetting_scores_[~selector.never_learned_].max()
 
 
@@ -205,3 +225,41 @@ def test_errors_of_forgetting_display(data):
         ForgettingDisplay.from_selector(selector, kind="map")
     assert not plt.get_fignums()
     ForgettingDisplay.from_selector(selector)
+
+
+def test_curve_of_held_out_rows():
+    curve = {"shares": [0, 0.1, 0.2], "scores": [0.8, 0.85, 0.84], "errors": [0, 0.01, 0.02]}
+    display = HeldOutCurveDisplay(**curve, label_noise=0.1).plot(color="C5")
+    assert display.figure_ is display.ax_.figure
+    np.testing.assert_array_equal(display.line_.get_xdata(), [0, 0.1, 0.2])
+    np.testing.assert_allclose(display.line_.get_ydata(), [0, 5, 4])  # points above the first one
+    assert display.line_.get_color() == "C5"
+    np.testing.assert_allclose(display.fill_between_.get_paths()[0].get_extents().intervaly, [0, 6])
+    assert display.mark_.get_xdata() == [0.1, 0.1]
+    (text,) = display.ax_.get_legend().get_texts()
+    assert text.get_text() == "estimated share of wrong labels: 10%"
+    display = HeldOutCurveDisplay(**curve).plot()
+    assert display.mark_ is display.ax_.get_legend() is None
+
+
+def test_held_out_curve_of_a_selector(noisy):
+    _, ax = plt.subplots()
+    display = HeldOutCurveDisplay.from_selector(noisy, ax=ax, linewidth=3)
+    assert display.ax_ is ax
+    assert display.line_.get_linewidth() == 3
+    curve = noisy.held_out_curve_
+    for name in ("shares", "scores", "errors"):
+        np.testing.assert_array_equal(getattr(display, name), curve[name])
+    assert display.mark_.get_xdata()[0] == noisy.label_noise_ == pytest.approx(0.2, abs=0.05)
+    # The rows with wrong labels are left out first, and the others are easily told apart.
+    x, points = display.line_.get_data()
+    assert points[np.abs(x - noisy.label_noise_).argmin()] > 0
+
+
+def test_selectors_without_a_held_out_curve(data):
+    with pytest.raises(NotFittedError):
+        HeldOutCurveDisplay.from_selector(ForgettingSelector())
+    few = ForgettingSelector(random_state=0).fit(data[0][:30], data[1][:30])
+    with pytest.raises(ValueError, match=r"nothing on held-out rows, so there is no curve: .* too few rows"):
+        HeldOutCurveDisplay.from_selector(few)
+    assert not plt.get_fignums()
