@@ -96,7 +96,7 @@ class TableDataset(Dataset):
 
     def __getitems__(self, rows):
         columns = self._read(self.X, rows)
-        samples = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        samples = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
         return list(zip(samples, self.y[rows], strict=True))
 
     def take_batch(self, rows):
@@ -115,17 +115,15 @@ class TableDataset(Dataset):
         return columns, torch.from_numpy(self.y[rows])
 
     def _read(self, table, rows):
-        columns = table[rows]
-        return {name: values.to(self.dtype) if _is_float(values) else values for name, values in columns.items()}
+        return {
+            name: values.to(self.dtype) if isinstance(values, torch.Tensor) and values.is_floating_point() else values
+            for name, values in table[rows].items()
+        }
 
 
 def _all_of(row, n_rows):
     """Return the row numbers of a slice, and anything else as it is."""
     return np.arange(n_rows)[row] if isinstance(row, slice) else row
-
-
-def _is_float(values):
-    return isinstance(values, torch.Tensor) and values.is_floating_point()
 
 
 class SampleDataset(Dataset):
@@ -168,12 +166,7 @@ def make_batches(net, X, y=None):
     """
     if y is None:  # to predict; skorch gives a placeholder too
         y = np.zeros(count_rows(X), dtype=np.int64)
-    if (
-        isinstance(X, list)
-        and X
-        and all(isinstance(row, torch.Tensor) for row in X)
-        and len({row.shape for row in X}) == 1
-    ):
+    if isinstance(X, list) and isinstance(X[0], torch.Tensor) and len({row.shape for row in X}) == 1:
         X = torch.stack(X)
     if len(getattr(X, "shape", ())) == 1 and hasattr(X, "to_numpy"):  # a Series
         X = X.to_numpy()
@@ -211,7 +204,7 @@ def _batchable(X):
         X = X.detach()
     else:
         check_columns(X)
-        X = X.to_numpy() if hasattr(X, "to_numpy") else np.asarray(X)
+        X = np.asarray(X)
         if X.dtype.kind == "O":  # such as DataFrames with nullable columns
             with suppress(TypeError, ValueError):
                 X = X.astype(np.float64)

@@ -105,7 +105,7 @@ def _sample(X, rows):
 
 def _as_matrix(sample):
     """Return what tells representations apart, and the sample as a matrix of numbers, sparse or not."""
-    if sample is None:
+    if sample is None or (sparse.issparse(sample) and sample.dtype.kind not in "biuf"):
         return None, np.empty((0, 0))
     if sparse.issparse(sample):
         return ("sparse", sample.shape[1:]), sample.tocsc().astype(np.float64)
