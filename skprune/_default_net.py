@@ -1,7 +1,7 @@
 """The scoring net that is used when none is given."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from skorch import NeuralNetClassifier
 from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.utils import parameters_to_vector
 
+from skprune._recorder import outcome_of
 from skprune._scores import ForgettingScores
 
 # Units of the hidden layer for up to so many rows, and for more rows. Fewer units then halve the time and score as well.
@@ -32,15 +33,7 @@ _FEW_MULTIPLICATIONS = 2**24
 
 
 class StandardizedMLP(torch.nn.Module):
-    """Multilayer perceptron with one hidden layer, on standardized features.
-
-    Parameters
-    ----------
-    mean, scale : torch.Tensor of shape (n_features,), float64
-    n_classes, n_hidden : int
-    seed : int
-        Seed of the initial weights.
-    """
+    """Multilayer perceptron with one hidden layer, on standardized features."""
 
     def __init__(self, mean, scale, n_classes, n_hidden, seed):
         super().__init__()
@@ -85,27 +78,13 @@ class DefaultNet(NeuralNetClassifier):
     def record_fit(self, X, y, *, record="batch", epochs=None, after_epoch=lambda: None):
         """Train the initialized net on all rows, and return their scores.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-        y : array-like of shape (n_rows,), int
-            Class numbers from 0.
-        record : {"batch", "epoch"}, default="batch"
-            Whether each row is presented before the update that uses it, or all rows at the end of each epoch. Rows are
-            predicted without dropout in both cases.
-        epochs : int, default=None
-            Number of epochs; `max_epochs` by default.
-        after_epoch : callable, default=lambda: None
-            Called without arguments after each epoch.
-
-        Returns
-        -------
-        scores : ForgettingScores
+        With ``record="batch"`` each row is presented before the update that uses it, with "epoch" all rows at the end of each
+        epoch. Rows are predicted without dropout in both cases. `epochs` is `max_epochs` by default.
         """
         self.check_data(X, y)
         loop = _Loop(self, np.asarray(X), np.asarray(y))
-        n_multiplications = self.batch_size * loop.weights[0].numel()
-        with _one_thread_of_torch(n_multiplications < _FEW_MULTIPLICATIONS), torch.no_grad():
+        is_small = self.batch_size * loop.weights[0].numel() < _FEW_MULTIPLICATIONS
+        with _one_thread_of_torch() if is_small else nullcontext(), torch.no_grad():
             for _ in range(self.max_epochs if epochs is None else epochs):
                 loss = loop.run_epoch(record)
                 self.history.new_epoch()
@@ -124,7 +103,7 @@ class _Loop:
         device = net.device or "cpu"
         self.X = X
         self.y = torch.as_tensor(y, dtype=torch.int64).to(device)
-        self.mean, self.scale = net.module_.mean.cpu().numpy(), net.module_.scale.cpu().numpy()
+        self.mean, self.scale = (part.cpu().numpy() for part in net.module_.buffers())
         self.batch_size, self.lr, self.n_steps = net.batch_size, net.lr, 0
         self.scores = ForgettingScores(len(y), device=device)
         # The module has drawn its weights from the stream of the seed itself.
@@ -154,17 +133,18 @@ class _Loop:
                 self._step(*batch)
             loss += float(cross_entropy(logits, y, reduction="sum"))
             if record == "batch":
-                self.scores.update(rows, *_outcome(logits, y))
+                self.scores.update(rows, *outcome_of(logits.softmax(1), y))
         if record == "epoch":
             for rows in torch.arange(n_rows, device=device).split(self.block_size):
                 W, b, V, c = self.weights
                 logits = torch.addmm(c, torch.addmm(b, self._standardized(rows), W).relu_(), V)
-                self.scores.update(rows, *_outcome(logits, self.y[rows]))
+                self.scores.update(rows, *outcome_of(logits.softmax(1), self.y[rows]))
         return loss / n_rows
 
     def _standardized(self, rows):
-        # Torch needs 15 times the time for this if there are few features.
-        X = np.asarray(self.X.take(rows.cpu().numpy(), axis=0))
+        rows = rows.cpu().numpy()
+        # Torch needs 15 times the time for this if there are few features. In Fortran order, `take` would copy all rows.
+        X = np.asarray(self.X.take(rows, axis=0) if self.X.flags.c_contiguous else self.X[rows])
         # Digits would be lost if numbers that float32 does not hold were cast before the mean is subtracted.
         Z = X.astype(np.result_type(X.dtype, np.float32), copy=False)
         with np.errstate(over="ignore"):  # clipped below
@@ -208,20 +188,9 @@ class _Loop:
 
 
 def make_default_net(X, n_classes):
-    """Return a multilayer perceptron for two-dimensional `X`, which is standardized by its means and deviations.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    n_classes : int
-
-    Returns
-    -------
-    net : DefaultNet
-        Not initialized.
-    """
+    """Return a multilayer perceptron for an array `X` of two dimensions, which is standardized by its means and deviations."""
     mean, scale = _moments(X)
-    n_rows = X.shape[0]
+    n_rows = len(X)
     batch_size = int(np.clip(n_rows // _UPDATES, _MIN_BATCH, _MAX_BATCH))
     max_epochs = round(_MAX_EPOCHS - 5 * np.log10(n_rows / _ROWS_OF_MAX_EPOCHS))
     return DefaultNet(
@@ -247,20 +216,7 @@ def is_default(net):
 
 
 def train_default(net, X, y, *, record, seed, after_epoch):
-    """Train a clone of a net made by :func:`make_default_net`, without any use of global random states.
-
-    Parameters
-    ----------
-    net : DefaultNet
-    X, y, record, after_epoch : see :meth:`DefaultNet.record_fit`
-    seed : int
-
-    Returns
-    -------
-    scores : ForgettingScores
-    net : DefaultNet
-        The trained clone.
-    """
+    """Train a clone of a default net, without any use of global random states, and return the scores and the clone."""
     net = clone(net).set_params(module__seed=int(seed)).initialize()
     scores = net.record_fit(X, y, record=record, after_epoch=after_epoch)
     for part in (net.module_, net.criterion_):
@@ -268,29 +224,18 @@ def train_default(net, X, y, *, record, seed, after_epoch):
     return scores, net
 
 
-def _outcome(logits, y):
-    """Return whether each row is predicted correctly, and its margin."""
-    true = y.unsqueeze(1)
-    probabilities = logits.softmax(1)
-    margin = probabilities.gather(1, true) - probabilities.scatter(1, true, -1).amax(1, keepdim=True)
-    return logits.argmax(1) == y, margin.squeeze(1)
-
-
 _threads_lock = threading.Lock()
 _n_limited, _n_threads = 0, 1
 
 
 @contextmanager
-def _one_thread_of_torch(is_limited):
-    """Set torch to one thread if `is_limited`, and restore its number of threads afterwards.
+def _one_thread_of_torch():
+    """Set torch to one thread, and restore its number of threads afterwards.
 
     Python threads that begin meanwhile start with one thread as well. The number before the first of several
     simultaneous trainings is therefore restored by all of them.
     """
     global _n_limited, _n_threads
-    if not is_limited:
-        yield
-        return
     with _threads_lock:
         if _n_limited == 0:
             _n_threads = torch.get_num_threads()
@@ -306,17 +251,16 @@ def _one_thread_of_torch(is_limited):
 
 def _moments(X):
     """Return the mean of every feature and its standard deviation, or 1 if the feature is constant, as float64."""
-    shift = _dense(X[:1])[0]  # differences from any row keep the squares small
-    total = np.zeros(X.shape[1])
-    squares = np.zeros(X.shape[1])
+    shift = X[0].astype(np.float64)  # differences from any row keep the squares small
+    total, squares = np.zeros((2, X.shape[1]))
     with np.errstate(over="ignore", invalid="ignore"):  # said below
         n_rows = max(_CHUNK // X.shape[1], 1)
-        for start in range(0, X.shape[0], n_rows):
-            chunk = _dense(X[start : start + n_rows]) - shift
+        for start in range(0, len(X), n_rows):
+            chunk = X[start : start + n_rows].astype(np.float64) - shift
             total += chunk.sum(0)
             squares += np.square(chunk).sum(0)
-        mean = total / X.shape[0]
-        scale = np.sqrt(np.maximum(squares / X.shape[0] - mean**2, 0))
+        mean = total / len(X)
+        scale = np.sqrt(np.maximum(squares / len(X) - mean**2, 0))
         mean += shift
         too_large = np.flatnonzero(~np.isfinite(mean.astype(np.float32)) | ~np.isfinite(scale.astype(np.float32)))
     if len(too_large):
@@ -327,7 +271,3 @@ def _moments(X):
         )
     epsilon = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
     return mean, np.where(scale > 10 * epsilon * np.abs(mean), scale, 1.0)
-
-
-def _dense(X):
-    return np.asarray(X).astype(np.float64)

@@ -26,15 +26,7 @@ def row_numbers_of(dataset, subset=None):
 
 
 class NumberedDataset(Dataset):
-    """Samples of a dataset with their row numbers.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    row_numbers : ndarray of shape (n_rows,), int64
-    take_batch : callable, default=None
-        Returns the batch of some row numbers. It is used instead of single samples.
-    """
+    """Samples of a dataset with their row numbers, or whole batches if `take_batch` returns these for row numbers."""
 
     def __init__(self, dataset, row_numbers, take_batch=None):
         self.dataset = dataset
@@ -62,29 +54,23 @@ class NumberedDataset(Dataset):
         rows = self.row_numbers[numbers]
         if self.take_batch is not None:
             return rows, self.take_batch(rows)
+        take_all = getattr(self.dataset, "__getitems__", None)
         # One of the user's own may return samples in another order.
-        own = getattr(self.dataset, "__getitems__", None)
-        if own and _keeps_order(whole_dataset(self.dataset)):
-            return rows, own(positions)
+        own = getattr(type(whole_dataset(self.dataset)), "__getitems__", take_all)
+        if own and str(own.__module__).partition(".")[0] in ("datasets", "torch", "skprune"):
+            return rows, take_all(positions)
         return rows, [self.dataset[position] for position in positions]
 
 
-def _keeps_order(dataset):
-    """Return whether the ``__getitems__`` of a dataset, if there is one, is known to keep the order of rows."""
-    own = getattr(type(dataset), "__getitems__", None)
-    return own is None or str(getattr(own, "__module__", "")).partition(".")[0] in ("datasets", "torch", "skprune")
-
-
 class NumberedCollate:
-    """Make a batch with a `collate_fn`, and combine it with its row numbers by `attach`."""
+    """Return a pair of row numbers and the batch that `collate` makes, or takes as it is if that is None."""
 
-    def __init__(self, collate, attach):
+    def __init__(self, collate):
         self.collate = collate
-        self.attach = attach
 
     def __call__(self, numbered):
         rows, samples = numbered
-        return self.attach(torch.as_tensor(rows), self.collate(samples))
+        return torch.as_tensor(rows), samples if self.collate is None else self.collate(samples)
 
 
 def number_loader(loader, dataset, collate):
@@ -117,19 +103,9 @@ def can_number(iterator):
 
 
 class NumberedBatches:
-    """The batches of a DataLoader, whose row numbers are put into a queue as they come.
+    """The batches of a DataLoader, whose row numbers are put into the queue `rows` as they come, a tensor each.
 
-    Parameters
-    ----------
-    loader : DataLoader
-    dataset : Dataset
-        That of the loader.
-    rows : deque
-        Gets the row numbers of each batch, a tensor of shape (n_batch,), int64.
-    subset : Subset or None
-        What fit got, if it is a Subset: its rows are numbered from 0.
-    has_targets : bool
-        Whether the targets of rows are known. Otherwise a `collate_fn` of the user's is refused.
+    Rows of `subset`, a Subset that fit got, are numbered from 0. Without known targets, a `collate_fn` of the user's is refused.
     """
 
     def __init__(self, loader, dataset, rows, *, subset=None, has_targets=True):
@@ -149,13 +125,10 @@ class NumberedBatches:
                 "with the dataset, net.fit(dataset, y)."
             )
         # Datasets that make whole batches are faster. A collate_fn of the user's gets samples.
-        whole = whole_dataset(dataset, subset)
-        take_batch = (
-            None if is_own or inner_loader(loader).batch_sampler is None else getattr(whole, "take_batch", None)
-        )
+        is_whole = not is_own and inner_loader(loader).batch_sampler is not None
+        take_batch = getattr(whole_dataset(dataset, subset), "take_batch", None) if is_whole else None
         numbered = NumberedDataset(dataset, row_numbers_of(dataset, subset), take_batch)
-        collate = NumberedCollate(_as_it_is if take_batch else collate, _pair)
-        self.loader = number_loader(loader, numbered, collate)
+        self.loader = number_loader(loader, numbered, NumberedCollate(None if take_batch else collate))
         self.rows = rows
 
     def __getattr__(self, name):  # a net may look at what a DataLoader has, such as its sampler
@@ -170,11 +143,3 @@ class NumberedBatches:
         for rows, batch in self.loader:
             self.rows.append(rows)
             yield batch
-
-
-def _as_it_is(batch):
-    return batch
-
-
-def _pair(rows, batch):
-    return rows, batch

@@ -138,7 +138,8 @@ class ForgettingRecorder(Callback):
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         device = _device(net)
         if not hasattr(self, "scores_"):
-            n_rows = _count_rows(net, whole_dataset(dataset_train, self.subset_), self.subset_, self.fingerprint_[0])
+            n_rows = self.fingerprint_[0]
+            _check_length_of(whole_dataset(dataset_train, self.subset_), self.subset_, n_rows, net)
             self.scores_ = ForgettingScores(n_rows, device=device)
             targets = torch.full((n_rows,), _UNKNOWN) if self.y_ is None else self.y_
             self.targets_ = targets.to(device, copy=True)
@@ -249,7 +250,9 @@ class ForgettingRecorder(Callback):
         chosen = order[first & (self.scores_._tally.presentations[ordered] <= self.n_epochs_)]
 
         probabilities = _probabilities(net, y_pred[chosen].float())
-        self.error_ = torch.maximum(self.error_, _distance_from_probabilities(probabilities))
+        if len(chosen):
+            error = torch.maximum((probabilities.sum(1) - 1).abs().max(), -probabilities.min())
+            self.error_ = torch.maximum(self.error_, error)
         self.scores_.update(rows[chosen], *outcome_of(probabilities, y_true[chosen]))
 
 
@@ -279,7 +282,7 @@ def _class_numbers(y, n_rows):
 
 def _as_arrays(rows):
     """Return rows with arrays in place of tensors, whose hash depends on more than their numbers."""
-    if isinstance(rows, torch.Tensor):
+    if isinstance(rows, (torch.Tensor, np.ma.MaskedArray)):  # joblib can't hash the second one
         return np.asarray(checkable(rows))
     if isinstance(rows, Mapping) and not hasattr(rows, "shape"):
         return {key: _as_arrays(values) for key, values in rows.items()}
@@ -330,15 +333,13 @@ def outcome_of(probabilities, y_true):
     return probabilities.argmax(1) == y_true, margin
 
 
-def _count_rows(net, dataset, subset, n_rows):
-    """Return the number of rows of a whole dataset if its rows are those that were passed to fit."""
+def _check_length_of(dataset, subset, n_rows, net):
     if len(dataset) != n_rows or (isinstance(dataset, Subset) and dataset is not subset):
         raise ValueError(
             f"The net trains on a {type(dataset).__name__} of {len(dataset)} rows, but fit got {n_rows} rows, so their "
             f"numbers are unknown. The net has train_split={net.train_split!r} and dataset={net.dataset!r}. A train_split must "
             "return the dataset itself or a torch.utils.data.Subset of it. A dataset that makes other rows must be passed as X."
         )
-    return len(dataset)
 
 
 def _check_length(rows, y_true):
@@ -367,12 +368,6 @@ def _check_shape(net, y_pred):
             f"The net's predictions have shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number per row and "
             f"class, with at least two classes. The module {type(net.module_).__name__} may be for regression."
         )
-
-
-def _distance_from_probabilities(probabilities):
-    if len(probabilities) == 0:
-        return probabilities.new_zeros(())
-    return torch.maximum((probabilities.sum(1) - 1).abs().max(), -probabilities.min())
 
 
 def _check_probabilities(net, error):

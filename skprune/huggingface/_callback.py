@@ -10,7 +10,7 @@ from accelerate.utils import gather, send_to_device
 from torch.utils.data import DataLoader
 
 from skprune._warnings import warn
-from skprune.huggingface._outcomes import label_name, labels_of, outcomes_of
+from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording, generators_kept
 from skprune.huggingface._rows import dataset_and_collator
 
@@ -96,17 +96,15 @@ class ForgettingTrainerCallback(Recording):
 
     kept = ("packed_scores", "recorded_epoch")
     recorder = "ForgettingTrainerCallback"
+    nothing_recorded = (
+        "This callback has recorded nothing: pass it to a Trainer, Trainer(..., callbacks=[callback]), and call "
+        "trainer.train(). If training was resumed with restore_callback_states_from_checkpoint=True, transformers has put a "
+        "new callback in its place: take trainer.pop_callback(ForgettingTrainerCallback)."
+    )
 
     def _begin(self, n_rows):
         super()._begin(n_rows)
         self.recorded_epoch = 0
-
-    def _nothing_recorded(self):
-        return (
-            f"This {type(self).__name__} has recorded nothing: pass it to a Trainer, Trainer(..., callbacks=[callback]), and "
-            "call trainer.train(). If training was resumed with restore_callback_states_from_checkpoint=True, transformers "
-            f"has put a new callback in its place: take trainer.pop_callback({type(self).__name__})."
-        )
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, train_dataloader: Any = None, **kwargs: Any
@@ -136,10 +134,9 @@ class ForgettingTrainerCallback(Recording):
         n_share = -(-n_rows // args.world_size)
         rows = (torch.arange(n_share) + args.process_index * n_share) % n_rows
         with _evaluation(model), generators_kept():
-            outcomes = [
-                _predict(args, model, batch, len(numbers))
-                for numbers, batch in _batches(args, train_dataloader, rows.split(args.per_device_eval_batch_size))
-            ]
+            batches = rows.split(args.per_device_eval_batch_size)
+            loader = _loader(args, train_dataloader, batches)
+            outcomes = [_predict(args, model, *pair) for pair in zip(batches, loader, strict=True)]
         self._add(np.arange(n_rows), gather(torch.cat(outcomes))[:n_rows].cpu().numpy())
         self.recorded_epoch = int(state.epoch)
 
@@ -148,32 +145,22 @@ def _is_whole(epoch):
     return epoch == int(epoch) and epoch > 0
 
 
-def _batches(args, train_dataloader, rows):
-    """Yield row numbers and collated batches, made as the Trainer makes those of training."""
+def _loader(args, train_dataloader, batches):
+    """Return a loader of some rows, whose batches are made as the Trainer makes those of training."""
     dataset, collate = dataset_and_collator(train_dataloader)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=[numbers.tolist() for numbers in rows],
-        collate_fn=collate,
-        num_workers=args.dataloader_num_workers,
-    )
-    yield from zip(rows, loader, strict=True)
+    batch_sampler = [rows.tolist() for rows in batches]
+    return DataLoader(dataset, batch_sampler=batch_sampler, collate_fn=collate, num_workers=args.dataloader_num_workers)
 
 
-def _predict(args, model, batch, n_rows):
-    """Return whether each row of a batch has a label and is predicted correctly, and its margin, as three columns."""
+def _predict(args, model, rows, batch):
+    """Return the outcomes of some rows."""
     batch = send_to_device(batch, args.device)
     labels = labels_of(args, batch)
-    name = label_name(args)
-    takes_labels = _takes(model.forward, name)
-    output = model(**{key: values for key, values in batch.items() if takes_labels or key != name})
-    return outcomes_of(output, labels, n_rows, model)
-
-
-def _takes(function, name):
-    """Tell whether a function has a parameter of this name, or takes any."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    parameters = inspect.signature(model.forward).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    # Some models take no labels.
+    inputs = {key: values for key, values in batch.items() if takes_any or key in parameters or values is not labels}
+    return outcomes_of(model(**inputs), labels, len(rows), model)
 
 
 @contextmanager

@@ -19,19 +19,7 @@ _CHECKED_ROWS = 8
 def outcomes_of(output, labels, n_rows, model):
     """Return whether each row of a batch has a label and is predicted correctly, and its margin, as three columns.
 
-    Parameters
-    ----------
-    output : Mapping, tuple or torch.Tensor
-        What the model returned for the batch.
-    labels : torch.Tensor of shape (n_rows, ...), int
-    n_rows : int
-    model : torch.nn.Module
-        For the message of the error.
-
-    Returns
-    -------
-    outcomes : torch.Tensor of shape (n_rows, 3), float32
-        The margin is infinite if a label is not a class of the model.
+    The margin is infinite if a label is not a class of the model.
     """
     logits = _logits_of(output, labels, model)
     if (
@@ -74,11 +62,6 @@ def _logits_of(output, labels, model):
             f"{', '.join(map(str, fitting))}. Let it return a dict with the key 'logits', or only the loss and the logits."
         )
     return next(iter(parts), None)
-
-
-def label_name(args):
-    """Return the name of the labels in a batch, the first one if there are more."""
-    return (args.label_names or ["labels"])[0]
 
 
 def labels_of(args, batch):

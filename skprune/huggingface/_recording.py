@@ -21,11 +21,13 @@ from skprune.huggingface._rows import dataset_and_collator
 class Recording(TrainerCallback, ExportableState):
     """The scores of a training, of which subclasses say when rows are presented.
 
-    A subclass names in `kept` the attributes that belong in a checkpoint, and in `recorder` the class that users know.
+    A subclass names in `kept` the attributes that belong in a checkpoint, in `recorder` the class that users know, and says
+    in `nothing_recorded` why there may be no scores.
     """
 
-    kept: tuple[str, ...] = ("packed_scores",)
+    kept: tuple[str, ...]
     recorder: str
+    nothing_recorded: str
 
     def __init__(self) -> None:
         self._begin(None)
@@ -36,12 +38,8 @@ class Recording(TrainerCallback, ExportableState):
     @property
     def scores_(self) -> ForgettingScores:
         if self._scores is None:
-            raise NotFittedError(self._nothing_recorded())
+            raise NotFittedError(self.nothing_recorded)
         return self._scores
-
-    def _nothing_recorded(self):
-        """Return the message of the error for scores that are not there."""
-        raise NotImplementedError
 
     @property
     def packed_scores(self) -> str | None:
@@ -94,14 +92,7 @@ class Recording(TrainerCallback, ExportableState):
             )
 
     def _add(self, rows, outcomes):
-        """Record a presentation of some rows, each given once, but for those without a label.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_presented,), int
-        outcomes : ndarray of shape (n_presented, 3), float32
-            As `outcomes_of` returns them.
-        """
+        """Record a presentation of some rows, each given once, but for those without a label."""
         labelled, correct, margin = outcomes.T
         if np.isinf(margin).any():
             raise ValueError(

@@ -14,17 +14,7 @@ _ROWS = "skprune_rows"
 
 
 def number_rows(loader):
-    """Return a copy of a loader that puts the row numbers into its batches.
-
-    Parameters
-    ----------
-    loader : DataLoader
-        A loader that accelerate has prepared is accepted, too.
-
-    Returns
-    -------
-    numbered : DataLoader
-    """
+    """Return a copy of a loader, which accelerate may have prepared, that puts the row numbers into its batches."""
     inner = inner_loader(loader)
     if not isinstance(inner, DataLoader):
         raise TypeError(
@@ -32,7 +22,7 @@ def number_rows(loader):
             "numbered. Use ForgettingTrainerCallback, which predicts all rows itself, or let it return a DataLoader."
         )
     dataset = NumberedDataset(inner.dataset, np.arange(count_rows(inner.dataset)))
-    return number_loader(loader, dataset, NumberedCollate(inner.collate_fn, _put))
+    return number_loader(loader, dataset, _NumberedCollate(inner.collate_fn))
 
 
 def split_rows(batch):
@@ -49,7 +39,11 @@ def dataset_and_collator(loader):
     return (dataset.dataset, collate.collate) if isinstance(dataset, NumberedDataset) else (dataset, collate)
 
 
-def _put(rows, batch):
-    if isinstance(batch, MutableMapping):  # other types have been refused before
-        batch[_ROWS] = rows
-    return batch
+class _NumberedCollate(NumberedCollate):
+    """Put row numbers into the batch that a collator makes."""
+
+    def __call__(self, numbered):
+        rows, batch = super().__call__(numbered)
+        if isinstance(batch, MutableMapping):  # other types have been refused before
+            batch[_ROWS] = rows
+        return batch

@@ -180,9 +180,7 @@ class BatchRecording(Recording):
 
     kept = ("packed_scores", "packed_presented")
     recorder = "ForgettingTrainerMixin"
-
-    def _nothing_recorded(self):
-        return "This Trainer has recorded nothing yet: call trainer.train()."
+    nothing_recorded = "This Trainer has recorded nothing yet: call trainer.train()."
 
     def _begin(self, n_rows):
         super()._begin(n_rows)
