@@ -149,7 +149,7 @@ def measure_fit(net, file):
     before = read_status("VmData")
     granted = int(before + ALLOWED_SHARE * X.nbytes + ALLOWED_BYTES)
     resource.setrlimit(resource.RLIMIT_DATA, (granted, granted))
-    selector = ForgettingSelector(linear if net == "linear" else None, random_state=0)
+    selector = ForgettingSelector(linear if net == "linear" else None, k=0.5, random_state=0)
     with PeakMemory() as peak:
         start = time.perf_counter()
         selector.fit(X, y)

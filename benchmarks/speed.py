@@ -26,9 +26,9 @@ from tqdm import tqdm
 from benchmarks.data import add_data_option, load
 from benchmarks.nets import CNN, MLP, sgd
 from benchmarks.report import add_docs_option, publish, table
-from skprune import ForgettingScores, ForgettingSelector
+from skprune import ForgettingSelector
 from skprune._default_net import make_default_net
-from skprune._held_out import consult
+from skprune._held_out import hold_out
 
 Problem = namedtuple("Problem", "name module batch_size n_epochs X y device")
 KEEP_NONE = joblib.Memory(None)  # every fit trains
@@ -57,8 +57,8 @@ def _report(X, y, arguments):
     yield f"`python -m benchmarks.speed {options}`: seconds per epoch of {len(X):,} rows of MNIST on"
     yield f"{arguments.device}, threads of torch: {arguments.threads}, as a multiple of the first row; median of"
     yield f"{arguments.repeats} turns, least and most in brackets. The rows of skprune are whole fits of `ForgettingSelector`."
-    yield "They contain the ridge regressions of the default strategy, which are trained once per fit, however many epochs there"
-    yield "are, and which have a row of their own."
+    yield "They contain the light models that find wrong labels, which are trained once per fit, however many epochs there are,"
+    yield "and which have a row of their own."
     for name in arguments.tables:
         yield ""
         yield from TABLES[name](X, y, arguments)
@@ -81,7 +81,7 @@ def compare_default_net(X, y, arguments):
     problem = Problem("built-in net", None, net.batch_size, net.max_epochs, X, y, arguments.device)
     candidates = {"the same net in a raw loop": _raw_default, "ForgettingSelector()": _default}
     column = _take_turns(candidates, problem, arguments.repeats)
-    head = f"the net that is used when none is given, {net.max_epochs} epochs, held-out margins and ratings included"
+    head = f"the net that is used when none is given, {net.max_epochs} epochs, light models included"
     yield from table((head, f"batch {net.batch_size}"), column.items())
 
 
@@ -124,7 +124,7 @@ def _candidates(problem):
         "raw loop with recording": _raw,
         "skprune, record='batch'": partial(_select, record="batch"),
         "skprune, record='epoch'": partial(_select, record="epoch"),
-        "of these, the ridge regressions": _regress,
+        "of these, the light models": _ask_models,
         "raw loop, and a pass over all rows in large batches": partial(_raw, evaluate=True),
         "raw loop, counts without margins": partial(_raw, margins=False),
         "skorch, nothing recorded": _skorch,
@@ -220,12 +220,10 @@ def _select(problem, record, **params):
     selector.fit(problem.X, problem.y)
 
 
-def _regress(problem):
-    """Train nothing but the ridge regressions that a fit of the selector adds to the training of the net."""
-    n_rows, rng = len(problem.X), np.random.default_rng(0)
-    scores = ForgettingScores(n_rows)
-    scores.update(np.arange(n_rows), rng.random(n_rows) < 0.9, rng.uniform(-1, 1, n_rows).astype(np.float32))
-    consult(scores, problem.X, problem.y)
+def _ask_models(problem):
+    """Train nothing but the light models that a fit of the selector adds to the training of the net."""
+    margins = np.random.default_rng(0).uniform(-1, 1, len(problem.X))
+    hold_out(problem.X, problem.y, margins, same_features=True)
 
 
 def _one_job(problem):
