@@ -67,9 +67,10 @@ class ForgettingScores:
     then the weighted mean of the margins of the net and of these models, and suspects are the least trusted rows, as many as a
     test on held-out rows has found. The user guide describes both.
 
-    Other scores know the net alone. Trust is then the margin. A row is a suspect if its margin is below ``-mean margin``: the
-    net disagrees with the label as strongly as it agrees with the label of the average row. If the mean is not above 0, the
-    net knows too little, and no row is a suspect. Rows that were not presented are no suspects and do not count in the mean.
+    Other scores, and sums, know the net alone. Trust is then the margin. A row is a suspect if its margin is below
+    ``-mean margin``: the net disagrees with the label as strongly as it agrees with the label of the average row. If the mean is
+    not above 0, the net knows too little, and no row is a suspect. Rows that were not presented are no suspects and do not count
+    in the mean.
 
     References
     ----------
@@ -170,13 +171,16 @@ class ForgettingScores:
         Parameters
         ----------
         trust : ndarray of shape (n_rows,), float
+            Trust in the labels.
         suspects : ndarray of shape (n_rows,), bool
+            Which labels are probably wrong.
         attainable : float
+            Accuracy of the models.
 
         Returns
         -------
         scores : ForgettingScores
-            Shares the state of these.
+            The new scores, which share the counts of these.
         """
         scores = copy.copy(self)
         scores._trust, scores._suspects, scores.attainable = trust.astype(np.float32), suspects, attainable
@@ -226,18 +230,7 @@ class ForgettingScores:
                 f"Only scores of the same rows can be added, got scores of {self.n_rows} and of {other.n_rows} rows."
             )
         sums = {name: values + other._sums()[name] for name, values in self._sums().items()}
-        total = self._of_sums(sums, self.n_runs + other.n_runs)
-        # What is known of one of them alone is kept.
-        known = [scores for scores in (self, other) if scores._trust is not None]
-        if known:
-            trust, suspects, attainable = (
-                np.average(part, axis=0, weights=[scores.n_runs for scores in known])
-                for part in zip(
-                    *((scores._trust, scores._suspects, scores.attainable) for scores in known), strict=True
-                )
-            )
-            total = total.with_held_out(trust, suspects >= 0.5, float(attainable))
-        return total
+        return self._of_sums(sums, self.n_runs + other.n_runs)
 
     def __len__(self) -> int:
         return self.n_rows

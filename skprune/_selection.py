@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNetClassifier
 
 from skprune._scores import ForgettingScores, ScoresLike, as_scores
-from skprune._strategies import STRATEGIES, UNTESTED_RULE, count_kept, keep_rows, keep_trusted
+from skprune._strategies import STRATEGIES, UNTESTED_RULE, count_kept, keep_rows, keep_trusted, make_choice
 from skprune._warnings import warn, warn_of_harm
 
 Strategy = str | Callable[[ForgettingScores, int, np.random.Generator], ArrayLike]
@@ -132,24 +132,9 @@ def select(
     min_per_class,
     rule=UNTESTED_RULE,
 ):
-    """Return the rows that parameters as those of :func:`select_rows` keep, and warn of harm.
+    """Return the rows that checked parameters of :func:`select_rows` keep, ascending, and warn of harm.
 
-    Parameters
-    ----------
-    scores : ForgettingScores
-    k : "auto", float or int
-    classes : list of length n_classes, or None
-    codes : ndarray of shape (n_rows,), int64, or None
-        Position of the label of each row in `classes`.
-    random_state : int, RandomState instance or None
-    strategy, never_learned, tie_break, balance, min_per_class : as for :func:`select_rows`
-    rule : Rule
-        Of ``"coverage"``.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_keep,), int64
-        Ascending.
+    `codes` has the position of the label of each row in the list `classes`, and `rule` is that of ``"coverage"``.
     """
     if balance and codes is None:
         raise ValueError("balance=True keeps the same share of every class, and needs the labels y; got y=None.")
@@ -160,7 +145,7 @@ def select(
             f"k={k} is greater than n_samples={len(scores)}: all rows are kept. Use a float, such as k=0.5, to keep a share."
         )
     n_keep = count_kept(k, len(scores))
-    choose = _checked(strategy) if callable(strategy) else STRATEGIES[strategy](scores, never_learned, tie_break, rule)
+    choose = _checked(strategy) if callable(strategy) else make_choice(strategy, scores, never_learned, tie_break, rule)
     if callable(strategy) or strategy == "random":
         min_per_class = 0
     by_class = codes is not None and len(scores) > 0 and (balance or min_per_class > 0)
@@ -194,16 +179,15 @@ def _encoded(y):
 
 def check_selection(k, strategy, never_learned, tie_break, balance, min_per_class):
     """Raise a ValueError if one of the parameters that select rows is out of its range."""
-    forms = (
-        "'auto', all but the suspects, a float in (0, 1], the share of rows to keep (1.0 keeps all), or an int >= 1, the number "
-        "of rows to keep"
-    )
     is_number = isinstance(k, numbers.Integral) and not isinstance(k, bool) and int(k) >= 1
     is_share = isinstance(k, numbers.Real) and not isinstance(k, numbers.Integral) and 0 < float(k) <= 1
     if not (is_share or is_number or (isinstance(k, str) and k == "auto")):
-        raise ValueError(f"k must be {forms}; got {k!r}.")
+        raise ValueError(
+            "k must be 'auto', all but the suspects, a float in (0, 1], the share of rows to keep (1.0 keeps all), or an int "
+            f">= 1, the number of rows to keep; got {k!r}."
+        )
     if not callable(strategy):
-        check_choice("strategy", strategy, tuple(STRATEGIES), " or a callable")
+        check_choice("strategy", strategy, STRATEGIES, " or a callable")
     check_choice("never_learned", never_learned, NEVER_LEARNED)
     check_choice("tie_break", tie_break, TIE_BREAKS)
     check_choice("balance", bool(balance) if isinstance(balance, np.bool_) else balance, (True, False))
@@ -237,14 +221,10 @@ def _checked(strategy):
     def choose(scores, n_keep, rng):
         rows = np.asarray(strategy(scores, n_keep, rng))
         is_numbers = rows.ndim == 1 and (rows.dtype.kind in "iu" or len(rows) == 0)
-        if not (is_numbers and len(rows) == n_keep == len(np.unique(rows))):
+        if not (is_numbers and len(np.unique(rows[(rows >= 0) & (rows < len(scores))])) == len(rows) == n_keep):
             raise ValueError(
-                f"The strategy {strategy!r} must return {n_keep} different row numbers, got an array of shape {rows.shape} and "
-                f"dtype {rows.dtype} with {len(np.unique(rows))} different values. If it returns a mask, apply np.flatnonzero."
-            )
-        if n_keep and (rows.min() < 0 or rows.max() >= len(scores)):
-            raise ValueError(
-                f"The strategy {strategy!r} must return row numbers from 0 to {len(scores) - 1}, got {rows}."
+                f"The strategy {strategy!r} must return {n_keep} different row numbers from 0 to {len(scores) - 1}, got an array "
+                f"of shape {rows.shape} and dtype {rows.dtype}: {rows}. If it returns a mask, apply np.flatnonzero."
             )
         return rows.astype(np.int64)
 

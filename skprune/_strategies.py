@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+STRATEGIES = ("coverage", "most_forgotten", "least_forgotten", "random")
+
 
 def forgetting_counts(scores, never_learned):
     """Return the events of `scores`; if `"max"`, never-learned rows count as forgotten at every presentation."""
@@ -35,17 +37,10 @@ def keep_rows(choose, scores, n_keep, codes, balance, min_per_class, rng):
         Called as ``choose(scores, n_keep, rng)``, it returns the row numbers that a strategy keeps. Without `balance`, it is
         called with all rows, and then with some rows of each class that needs more or fewer. With `balance`, it is called with
         the rows of each class.
-    scores : ForgettingScores or ndarray of shape (n_rows,)
-    n_keep : int
+    scores : ForgettingScores, or ndarray of trust
     codes : ndarray of shape (n_rows,), int64, or None
         Class numbers from 0. If None, classes are ignored.
-    balance : bool
-    min_per_class : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    rows : ndarray of shape (n_keep,), int64
+    n_keep, balance, min_per_class, rng : int, bool, int, numpy.random.Generator
     """
     if codes is None:
         return choose(scores, n_keep, rng)
@@ -59,23 +54,11 @@ def keep_rows(choose, scores, n_keep, codes, balance, min_per_class, rng):
 
 
 def class_quotas(sizes, wanted, n_keep, min_per_class):
-    """Return how many rows of each class to keep.
+    """Return how many rows of each class to keep, `n_keep` in total.
 
-    Parameters
-    ----------
-    sizes : ndarray of shape (n_classes,), int64
-        Numbers of rows.
-    wanted : ndarray of shape (n_classes,), int64
-        How many rows would be kept if there was no minimum, `n_keep` in total.
-    n_keep : int
-    min_per_class : int
-
-    Returns
-    -------
-    quotas : ndarray of shape (n_classes,), int64
-        With the sum `n_keep`. Classes below the minimum get it, or all their rows, and the others give up rows in proportion to
-        what they have above it. If `n_keep` is too small for the minimum, all classes have the same smaller one, and the rows
-        that are left go to the classes that would keep most.
+    Without a minimum, they would be as many as `wanted`. Classes below the minimum get it, or all their rows, and the others
+    give up rows in proportion to what they have above it. If `n_keep` is too small for the minimum, all classes have the same
+    smaller one, and the rows that are left go to the classes that would keep most.
     """
     minimum = min(min_per_class, sizes.max())
     while np.minimum(sizes, minimum).sum() > n_keep:
@@ -112,12 +95,14 @@ def _fill_quotas(choose, scores, kept, codes, quotas, rng):
     return np.flatnonzero(is_kept)
 
 
-def _most_forgotten(scores, never_learned, tie_break, rule):
-    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=-1)
-
-
-def _least_forgotten(scores, never_learned, tie_break, rule):
-    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=1)
+def make_choice(strategy, scores, never_learned, tie_break, rule):
+    """Return the function `choose` of :func:`keep_rows` for one of :data:`STRATEGIES` and the scores of all rows."""
+    if strategy == "coverage":
+        return _coverage(scores, rule)
+    if strategy == "random":
+        return lambda scores, n_keep, rng: _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
+    sign = -1 if strategy == "most_forgotten" else 1
+    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=sign)
 
 
 def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
@@ -128,17 +113,12 @@ def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
     return _smallest(n_keep, [*keys, rng.random(len(scores))], np.arange(len(scores)))
 
 
-def _random(scores, never_learned, tie_break, rule):
-    return lambda scores, n_keep, rng: _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
-
-
-def _coverage(scores, never_learned, tie_break, rule):
+def _coverage(scores, rule):
     trust = scores.trust
     unknown = np.isnan(trust)
     if unknown.all():  # only counts are known, as for an array
-        return lambda scores, n_keep, rng: _spread(
-            -scores.events.astype(np.float64), -np.inf, rule.exponent, n_keep, rng
-        )
+        choose = Rule(None, rule.exponent).chooser(trust, 0)
+        return lambda scores, n_keep, rng: choose(-scores.events.astype(np.float64), n_keep, rng)
     if unknown.any():
         raise ValueError(
             f"strategy='coverage' needs the margin of every row, but {unknown.sum()} of {len(unknown)} rows have none, because "
@@ -164,14 +144,7 @@ class Rule(NamedTuple):
     exponent: float
 
     def chooser(self, trust, n_suspects):
-        """Return a function of the trust in some rows, the number to keep and a generator, which returns the rows to keep.
-
-        Parameters
-        ----------
-        trust : ndarray of shape (n_rows,), float
-            Trust in all rows.
-        n_suspects : int
-        """
+        """Return a function ``choose(trust, n_keep, rng)`` of some rows; `trust` here is that of all of them."""
         threshold = -np.inf
         if self.threshold == "suspects":
             threshold = np.partition(trust, n_suspects)[n_suspects] if n_suspects else -np.inf
@@ -196,8 +169,8 @@ def keep_trusted(scores, codes, min_per_class):
     if codes is None:
         return np.flatnonzero(is_kept)
     trust = scores.trust
-    few = np.flatnonzero(np.bincount(codes[is_kept], minlength=codes.max() + 1) < min_per_class)
-    for code in few:
+    n_kept = np.bincount(codes[is_kept], minlength=len(np.bincount(codes)))
+    for code in np.flatnonzero(n_kept < min_per_class):
         rows = np.flatnonzero(codes == code)
         is_kept[rows[np.argsort(-trust[rows], kind="stable")[:min_per_class]]] = True
     return np.flatnonzero(is_kept)
@@ -242,15 +215,6 @@ def _round_to_total(shares, total):
     largest = np.argsort(rounded - shares, kind="stable")
     rounded[largest[: total - rounded.sum()]] += 1
     return rounded
-
-
-# Called as ``strategy(scores, never_learned, tie_break, rule)`` with all rows, they return the `choose` of keep_rows.
-STRATEGIES = {
-    "most_forgotten": _most_forgotten,
-    "least_forgotten": _least_forgotten,
-    "coverage": _coverage,
-    "random": _random,
-}
 
 
 def _smallest(n_keep, keys, rows):

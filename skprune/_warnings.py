@@ -27,11 +27,6 @@ def warn(message, category=PruningWarning):
 
     A search fits many clones, which give the same warning. Python would show it for each, because scikit-learn changes the
     filters in between, and Python then forgets what it has shown. Filters that the user has set for such warnings are obeyed.
-
-    Parameters
-    ----------
-    message : str
-    category : type, default=PruningWarning
     """
     frame: Any = inspect.currentframe()
     stacklevel = 1
@@ -50,17 +45,8 @@ def warn(message, category=PruningWarning):
 def warn_of_harm(scores, kept, classes, codes, strategy, tie_break, balance):
     """Warn if the scores say little, if many of the kept rows are suspects, or if a class is lost.
 
-    Parameters
-    ----------
-    scores : ForgettingScores
-    kept : ndarray of shape (n_keep,), int64
-    classes : list of length n_classes, or None
-    codes : ndarray of shape (n_rows,), int64, or None
-        Position of the label of each row in `classes`.
-    strategy : str or callable
-        With ``"random"``, which ignores the scores, there is no warning about them. What a callable reads is unknown.
-    tie_break : str
-    balance : bool
+    `codes` has the position of the label of each row in the list `classes`, if labels are known. The strategy ``"random"``
+    ignores the scores, and what a callable reads is unknown.
     """
     if len(kept) == len(scores):
         return

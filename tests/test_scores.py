@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from skprune import ForgettingScores, ForgettingSelector, select_rows
-from skprune._scores import HeldOut, as_scores
+from skprune._scores import as_scores
 
 
 def record(history, margins=None, batch_size=3, seed=0):
@@ -74,14 +74,13 @@ def test_a_run_takes_20_bytes_a_row():
 
 
 ARRAYS = ("events", "margins", "first_learned", "never_learned", "presentations", "suspects", "trust")
-HELD_OUT = ("held_out_margins", "ratings")
 
 
 @pytest.mark.parametrize("n_runs", [1, 2])
-@pytest.mark.parametrize("name", ARRAYS + HELD_OUT)
+@pytest.mark.parametrize("name", ARRAYS)
 def test_writing_into_an_array_changes_no_scores(name, n_runs):
-    scores = scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2]))
-    scores = scores if n_runs == 1 else scores + scores
+    scores = scores_of([0.9, -0.9, 0.6])
+    scores = (scores if n_runs == 1 else scores + scores).with_held_out(*HELD_OUT)
     expected = getattr(scores, name).copy()
     getattr(scores, name)[:] = 1 - expected
     np.testing.assert_array_equal(getattr(scores, name), expected)
@@ -322,8 +321,8 @@ def test_scores_of_a_bad_array(bad):
         as_scores(bad)
 
 
-def held_out_of(margins, weight=1.0, attainable=0.5):
-    return HeldOut(np.asarray(margins, dtype=np.float32), np.arange(35.0).reshape(5, 7), attainable, weight)
+# Trust, suspects and attainable accuracy of three rows.
+HELD_OUT = np.array([0.6, 0.2, -0.25]), np.array([False, False, True]), 0.5
 
 
 def scores_of(margins):
@@ -331,99 +330,80 @@ def scores_of(margins):
     return record(margins > 0, margins)
 
 
-def test_suspects_by_hand():
-    # Mean margin 0.3: suspects are below -0.15.
-    scores = scores_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])
-    assert scores.suspects.tolist() == [False, False, False, False, True, True]
-    assert np.isnan(scores.held_out_margins).all()
-    assert scores.ratings is None
+def test_suspects_of_the_net_alone_by_hand():
+    # Mean margin 0.3: suspects are below -0.3.
+    scores = scores_of([0.9, 0.9, 0.8, 0.3, -0.29, -0.31, -0.2])
+    assert scores.suspects.tolist() == [False] * 5 + [True, False]
+    np.testing.assert_array_equal(scores.trust, scores.margins)
     assert np.isnan(scores.attainable)
     # Where the net disagrees with the average row, it knows too little to suspect any.
     assert scores_of([0.1, -0.001, -0.9]).suspects.tolist() == [False] * 3
     assert as_scores([1, 2, 3]).suspects.tolist() == [False] * 3
+    assert ForgettingScores(0).suspects.tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("weight", "trust", "suspects"),
-    [
-        (0.0, [0.6, 0.2, -0.2], [False, False, True]),  # mean 0.2
-        (0.5, [(0.5 * 0.9 + 0.6) / 1.5, (0.5 * -0.9 + 0.2) / 1.5, (0.5 * 0.6 - 0.2) / 1.5], [False, True, False]),
-        (1.0, [0.75, -0.35, 0.2], [False, True, False]),
-    ],
-)
-def test_trust_by_hand(weight, trust, suspects):
-    scores = scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2], weight))
-    np.testing.assert_allclose(scores.trust, trust, atol=1e-6)
-    assert scores.mean_trust == pytest.approx(np.mean(trust), abs=1e-6)
-    assert scores.suspects.tolist() == suspects
-    np.testing.assert_allclose(scores.held_out_margins, [0.6, 0.2, -0.2], atol=1e-6)
-    assert scores.held_out_margins.dtype == np.float64
+def test_suspects_while_some_rows_were_not_presented():
+    scores = ForgettingScores(4)
+    scores.update([0, 1, 2], [True, True, False], [0.9, 0.6, -0.45])
+    # The mean of what is known is 0.35.
+    assert scores.suspects.tolist() == [False, False, True, False]
 
 
-@pytest.mark.parametrize("held_out", [None, held_out_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])])
-def test_taken_scores_keep_the_threshold_of_the_whole(held_out):
-    scores = scores_of([0.9, 0.9, 0.5, -0.14, -0.16, -0.2])
-    scores = scores if held_out is None else scores.with_held_out(held_out)
-    for taken in (scores.take([5, 3, 4, 2]), scores.take([0, 2, 3, 4, 5]).take([4, 2, 3, 1])):
-        assert taken.suspects.tolist() == [True, False, True, False]  # their own mean is 0
-        assert taken.mean_trust == scores.mean_trust
-        np.testing.assert_array_equal(taken.held_out_margins, scores.held_out_margins[[5, 3, 4, 2]])
+def test_held_out_results_take_the_place_of_margins():
+    scores = scores_of([0.9, -0.9, 0.6])
+    assert scores.suspects.tolist() == [False, True, False]
+    told = scores.with_held_out(*HELD_OUT)
+    np.testing.assert_allclose(told.trust, HELD_OUT[0], atol=1e-6)
+    assert told.trust.dtype == np.float64
+    assert told.suspects.tolist() == [False, False, True]
+    assert told.attainable == 0.5
+    np.testing.assert_array_equal(told.margins, scores.margins)
+    assert scores.suspects.tolist() == [False, True, False]
 
 
-def test_held_out_parts_of_runs_are_averaged():
-    a = scores_of([0.9, -0.9]).with_held_out(held_out_of([0.5, -0.1], 0.2, 0.6))
-    b = scores_of([0.5, -0.1]).with_held_out(held_out_of([0.1, -0.3], 0.6, 0.8))
-    total = a + b
-    np.testing.assert_allclose(total.held_out_margins, [0.3, -0.2], atol=1e-6)
-    np.testing.assert_allclose(total.trust, [(0.4 * 0.7 + 0.3) / 1.4, (0.4 * -0.5 - 0.2) / 1.4], atol=1e-6)
-    assert total.attainable == pytest.approx(0.7, abs=1e-6)
-    np.testing.assert_allclose(total.ratings, a.ratings)
-    # A run without them does not count, wherever it comes.
-    without = scores_of([0.5, -0.1])
-    for some in (a + without + b, without + a + b, a + b + without):
-        np.testing.assert_allclose(some.held_out_margins, [0.3, -0.2], atol=1e-6)
-        np.testing.assert_allclose(some.attainable, 0.7)
-        assert some.n_runs == 3
-    assert np.isnan((without + without).held_out_margins).all()
-    # Set on a sum, they are those of all of its runs.
-    both = (scores_of([0.9, -0.9]) + scores_of([0.5, -0.1])).with_held_out(held_out_of([0.5, -0.1], 0.2, 0.6))
-    np.testing.assert_allclose(both.held_out_margins, [0.5, -0.1], atol=1e-6)
-    np.testing.assert_allclose(both.trust, [(0.2 * 0.7 + 0.5) / 1.2, (0.2 * -0.5 - 0.1) / 1.2], atol=1e-6)
-    assert both.attainable == pytest.approx(0.6, abs=1e-6)
+def test_taken_scores_keep_their_held_out_results():
+    taken = scores_of([0.9, -0.9, 0.6]).with_held_out(*HELD_OUT).take([2, 0]).take([0])
+    np.testing.assert_allclose(taken.trust, [-0.25], atol=1e-6)
+    assert taken.suspects.tolist() == [True]
+    assert taken.attainable == 0.5
+
+
+def test_a_sum_knows_the_nets_alone():
+    told = scores_of([0.9, -0.9, 0.6]).with_held_out(*HELD_OUT)
+    total = told + scores_of([0.5, -0.1, 0.2])
+    np.testing.assert_allclose(total.trust, [0.7, -0.5, 0.4], atol=1e-6)
+    assert total.suspects.tolist() == [False, True, False]
+    assert np.isnan(total.attainable)
 
 
 @pytest.mark.parametrize("n_runs", [1, 2])
-def test_save_and_load_held_out_parts(tmp_path, n_runs):
-    scores = scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2], 0.3, 0.7))
-    scores = scores if n_runs == 1 else scores + scores
+def test_save_and_load_held_out_results(tmp_path, n_runs):
+    scores = scores_of([0.9, -0.9, 0.6])
+    scores = (scores if n_runs == 1 else scores + scores).with_held_out(*HELD_OUT)
     scores.save(tmp_path / "scores")
     loaded = ForgettingScores.load(tmp_path / "scores")
-    for name in ("events", "margins", "held_out_margins", "trust", "mean_trust", "suspects", "ratings", "attainable"):
+    for name in (*ARRAYS, "attainable", "n_runs"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(scores, name))
-    assert loaded.n_runs == n_runs
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"held_out_margins": np.zeros(2, dtype=np.float32)},
-        {"held_out_margins": np.zeros((3, 1), dtype=np.float32)},
-        {"held_out_margins": np.zeros(3)},
-        {"held_out_ratings": np.zeros(7)},
-        {"held_out_ratings": np.zeros((5, 7), dtype=np.float32)},
-        {"held_out_attainable": np.zeros(1)},
-        {"held_out_net_weight": np.array(1)},
-        {"held_out_net_weight": np.array("much")},
-        {"held_out_margins": None},
-        {"held_out_attainable": None},
-        {"held_out_margins": np.full(3, np.nan, dtype=np.float32)},
-        {"held_out_ratings": np.full((5, 7), np.nan)},
-        {"held_out_attainable": np.array(np.inf)},
+        {"trust": np.zeros(2, dtype=np.float32)},
+        {"trust": np.zeros((3, 1), dtype=np.float32)},
+        {"trust": np.zeros(3)},
+        {"trust": None},
+        {"suspects": np.zeros(3)},
+        {"suspects": np.zeros(4, dtype=bool)},
+        {"suspects": None},
+        {"attainable": np.zeros(1)},
+        {"attainable": np.array("much")},
+        {"attainable": None},
     ],
 )
-def test_load_of_damaged_held_out_parts(tmp_path, changed):
+def test_load_of_damaged_held_out_results(tmp_path, changed):
     path = tmp_path / "held_out.npz"
-    scores_of([0.9, -0.9, 0.6]).with_held_out(held_out_of([0.6, 0.2, -0.2])).save(path)
+    scores_of([0.9, -0.9, 0.6]).with_held_out(*HELD_OUT).save(path)
     with np.load(path) as archive:
         arrays = {name: value for name, value in (dict(archive) | changed).items() if value is not None}
     np.savez(path, **arrays)
@@ -431,27 +411,21 @@ def test_load_of_damaged_held_out_parts(tmp_path, changed):
         ForgettingScores.load(path)
 
 
-def test_suspects_while_some_rows_were_not_presented():
-    scores = ForgettingScores(4)
-    scores.update([0, 1, 2], [True, True, False], [0.9, 0.6, -0.15])
-    # The mean of what is known is 0.45, so that suspects are below -0.225.
-    assert scores.suspects.tolist() == [False] * 4
-    assert scores.take([2, 3]).suspects.tolist() == [False] * 2
-    assert scores.mean_trust == pytest.approx(0.45)
-
-
-def test_suspects_of_no_rows():
-    assert ForgettingScores(0).suspects.tolist() == []
-
-
-def test_a_selector_selects_by_held_out_margins_like_select_rows():
+def test_a_selector_gives_its_held_out_results_to_a_strategy():
     rng = np.random.default_rng(0)
-    margins = rng.uniform(-1, 1, 60)
-    scores = scores_of(margins).with_held_out(held_out_of(rng.uniform(-1, 1, 60)))
     y = np.arange(60) % 2
-    selector = ForgettingSelector(k=0.5, random_state=0).fit(["a text"] * 60, y, forgetting_scores=scores)
-    np.testing.assert_array_equal(selector.suspects_, scores.suspects)
-    for strategy in ("coverage", "most_forgotten"):
-        selector.set_params(strategy=strategy, k=20)
-        rows = select_rows(scores, 20, y=y, strategy=strategy, random_state=selector._selection_seed)
-        np.testing.assert_array_equal(selector.get_support(indices=True), rows)
+    X = rng.normal(size=(60, 3)) + 4 * y[:, None]
+    y[:6] = 1 - y[:6]
+    seen = []
+
+    def least_trusted(scores, n_keep, rng):
+        seen.append(scores)
+        return np.argsort(scores.trust)[:n_keep]
+
+    selector = ForgettingSelector(k=6, strategy=least_trusted, random_state=0)
+    selector.fit(X, y, forgetting_scores=np.arange(60))
+    assert selector.get_support(indices=True).tolist() == list(range(6))
+    np.testing.assert_array_equal(seen[-1].suspects, selector.suspects_)
+    assert seen[-1].attainable == pytest.approx(0.9, abs=0.02)
+    again = select_rows(seen[-1], 6, strategy=least_trusted)
+    np.testing.assert_array_equal(again, selector.get_support(indices=True))

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from test_scores import record
 
 from skprune import ForgettingScores, PruningWarning, select_rows
-from skprune._scores import HeldOut
-from skprune._strategies import RULES, SHARES, Rule, _best_rule, apply_rule, count_kept
+from skprune._strategies import RULES, UNTESTED_RULE, Rule, count_kept, keep_rows
 
 STRATEGIES = ["most_forgotten", "least_forgotten", "random", "coverage"]
 ks = st.one_of(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
@@ -161,9 +160,9 @@ def test_never_learned(never_learned, strategy, expected):
     assert select_rows(scores, 2, strategy=strategy, never_learned=never_learned).tolist() == expected
 
 
-@pytest.mark.parametrize("k", [True, False, 0, -1, 0.0, -0.5, 1.5, np.nan, np.inf, "0.5", None, np.True_])
+@pytest.mark.parametrize("k", [True, False, 0, -1, 0.0, -0.5, 1.5, np.nan, np.inf, "0.5", "all", None, np.True_])
 def test_bad_k(k):
-    with pytest.raises(ValueError, match=r"k must be a float in \(0, 1\].*int >= 1.*got") as error:
+    with pytest.raises(ValueError, match=r"k must be 'auto'.* a float in \(0, 1\].*int >= 1.*got") as error:
         select_rows([1, 2, 3], k)
     assert repr(k) in str(error.value)
 
@@ -307,87 +306,81 @@ TRUST = np.repeat([0.9, 0.2, -0.1, -0.25, -0.7], [32, 16, 8, 8, 8])
         (0.5, 1, 11, -0.1),  # 32 : 24
         (0.5, 0, 10, -0.1),
         (1, 1, 10, -0.25),  # 32 : 32
+        ("suspects", 1, 10, -0.25),  # eight of them
         (None, 1, 13, -0.7),  # 48 : 24
         (None, 0, 10, -0.7),
     ],
 )
 def test_rules_by_hand(threshold, exponent, expected, lowest):
-    scores = scores_of(TRUST)
-    middle = (0.9 + lowest) / 2
+    choose = Rule(threshold, exponent).chooser(TRUST, n_suspects=8)
     seen = set()
     for seed in range(20):
-        rows = apply_rule(Rule(threshold, exponent), scores, 20, np.random.default_rng(seed))
+        rows = choose(TRUST, 20, np.random.default_rng(seed))
         assert len(rows) == len(set(rows)) == 20
-        assert np.sum(TRUST[rows] > middle) == expected
+        assert np.sum(TRUST[rows] > (0.9 + lowest) / 2) == expected
         seen |= set(TRUST[rows])
     assert seen == {trust for trust in TRUST if trust >= lowest}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_rules_keep_as_many_as_they_should(rule):
-    scores = scores_of(TRUST)
-    threshold = -np.inf if rule.threshold is None else -rule.threshold * TRUST.mean()
-    is_suspect = scores.trust < threshold
+@pytest.mark.parametrize("rule", [*RULES, UNTESTED_RULE])
+@pytest.mark.parametrize("n_suspects", [0, 8, 24])
+def test_rules_keep_suspects_last(rule, n_suspects):
+    choose = rule.chooser(TRUST, n_suspects)
+    if rule.threshold == "suspects":
+        is_suspect = np.arange(len(TRUST)) >= len(TRUST) - n_suspects
+    else:
+        is_suspect = (-np.inf if rule.threshold is None else -rule.threshold * TRUST.mean()) > TRUST
     for n_keep in range(len(TRUST) + 1):
-        rows = apply_rule(rule, scores, n_keep, np.random.default_rng(0))
+        rows = choose(TRUST, n_keep, np.random.default_rng(0))
         assert len(rows) == len(set(rows)) == n_keep
         assert np.sum(is_suspect[rows]) == max(0, n_keep - np.sum(~is_suspect))
 
 
-def test_the_first_rule_is_used_if_nothing_is_known():
-    assert _best_rule(None, 0.1) == RULES[0] == Rule(0.5, 0.75)
+def test_the_threshold_of_a_rule_is_that_of_all_rows():
+    # Those of a class that is hard as a whole are no suspects only because they are its lowest.
+    choose = Rule("suspects", 1).chooser(TRUST, n_suspects=8)
+    hard = TRUST[40:]
+    kept = hard[choose(hard, 24, np.random.default_rng(0))]
+    assert kept.min() == -0.25
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (len(SHARES), len(RULES) + 1)])
-def test_ratings_of_other_rules_are_refused(shape):
-    with pytest.raises(ValueError, match=rf"rate {shape[1]} rules at {shape[0]} shares.*another version.*again"):
-        _best_rule(np.zeros(shape), 0.1)
+def test_a_rule_keeps_the_minimum_of_a_class():
+    codes = (TRUST < -0.5).astype(int)
+    choose = Rule("suspects", 1).chooser(TRUST, n_suspects=8)
+    kept = keep_rows(choose, TRUST, 20, codes, False, 5, np.random.default_rng(0))
+    assert np.bincount(codes[kept]).tolist() == [15, 5]
 
 
-@pytest.mark.parametrize("best", range(len(RULES) - 1))
-def test_random_rows_are_kept_unless_a_rule_leads(best):
-    ratings = np.full((len(SHARES), len(RULES)), 0.4)
-    ratings[:, -1] = 0.5
-    ratings[:, best] = 0.5019
-    assert _best_rule(ratings, 0.1) == RULES[-1] == Rule(None, 1)
-    ratings[:, best] = 0.5021
-    assert _best_rule(ratings, 0.1) == RULES[best]
+def test_select_rows_has_a_fixed_rule():
+    assert Rule(0.5, 0.75) == UNTESTED_RULE
+    kept = TRUST[select_rows(scores_of(TRUST), 20, random_state=0)]
+    assert kept.min() == -0.1  # below half of the mean are suspects
+    assert np.sum(kept == 0.9) == 11  # 32^0.75 : 24^0.75 = 13.5 : 10.8
 
 
-@pytest.mark.parametrize(
-    ("share", "nearest"),
-    # Shares 0.03, 0.1, 0.2, 0.35 and 0.6 meet at their geometric means: 0.0548, 0.1414, 0.2646, 0.4583.
-    [
-        (1e-12, 0),
-        (0.054, 0),
-        (0.055, 1),
-        (0.141, 1),
-        (0.142, 2),
-        (0.264, 2),
-        (0.265, 3),
-        (0.458, 3),
-        (0.459, 4),
-        (1, 4),
-    ],
-)
-def test_the_rule_is_the_best_one_at_the_nearest_share(share, nearest):
-    ratings = np.full((len(SHARES), len(RULES)), 0.4)
-    ratings[np.arange(5), np.arange(5)] = 0.5
-    assert _best_rule(ratings, share) == RULES[nearest]
+def told(trust, suspects):
+    return scores_of(trust).with_held_out(np.array(trust), np.array(suspects), 0.9)
 
 
-def test_the_rule_that_is_rated_best_selects():
-    ratings = np.full((len(SHARES), len(RULES)), 0.4)
-    kept = {}
-    for best in (1, 5):
-        rated = ratings.copy()
-        rated[:, best] = 0.5
-        scores = scores_of(TRUST).with_held_out(HeldOut(TRUST.astype(np.float32), rated, 0.5, 1.0))
-        kept[best] = TRUST[select_rows(scores, 20, random_state=0)]
-    assert kept[1].min() == 0.2
-    assert np.sum(kept[1] == 0.9) == 13  # 32^0.75 : 16^0.75
-    assert kept[5].min() == -0.25
-    assert np.sum(kept[5] == 0.9) == 10
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_auto_keeps_all_rows_but_suspects(strategy):
+    suspects = np.arange(72) % 9 == 0
+    kept = select_rows(told(TRUST, suspects), "auto", strategy=strategy, min_per_class=0)
+    assert kept.tolist() == np.flatnonzero(~suspects).tolist()
+    assert select_rows(told(TRUST, suspects & False), "auto").tolist() == list(range(72))
+    assert select_rows(np.arange(5), "auto").tolist() == list(range(5))
+    assert len(select_rows([], "auto", y=[])) == 0
+
+
+def test_auto_keeps_the_most_trusted_rows_of_every_class():
+    y = np.array(["a"] * 40 + ["b"] * 12 + ["c"] * 2)
+    trust = np.r_[np.linspace(0.1, 1, 40), np.linspace(-1, -0.1, 12), -0.5, -0.6]
+    scores = told(trust, trust < -0.15)  # one of b is none
+    kept = select_rows(scores, "auto", y=y)
+    assert kept.tolist() == [*range(40), *range(47, 52), 52, 53]
+    assert select_rows(scores, "auto", y=y, min_per_class=2).tolist() == [*range(40), 50, 51, 52, 53]
+    assert select_rows(scores, "auto", y=y, min_per_class=0).tolist() == [*range(40), 51]
+    assert select_rows(scores, "auto").tolist() == [*range(40), 51]
 
 
 @pytest.mark.parametrize("make", [float, np.float64, np.float32, np.float16, Fraction])

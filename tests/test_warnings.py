@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from test_scores import record
 
 from skprune import ForgettingScores, ForgettingSelector, PruningWarning, make_pipeline, select_rows
-from skprune._scores import HeldOut
 
 SUSPECTS = "rows kept are suspects"
 NO_INFORMATION = "The scores carry no information"
@@ -26,10 +25,10 @@ def quiet(*args, **kwargs):
 
 @pytest.fixture
 def noisy():
-    """100 rows: 60 learned at once, 40 suspects that are forgotten once."""
+    """100 rows: 60 learned at once, 40 suspects, which are forgotten once. The mean margin is 0.3."""
     history = np.ones((4, 100), dtype=bool)
     history[[0, 2, 3], 60:] = False
-    margins = np.where(np.arange(100) < 60, 0.9, -0.3) + np.linspace(0, 0.01, 100)
+    margins = np.where(np.arange(100) < 60, 0.9, -0.6) + np.linspace(0, 0.01, 100)
     return record(history, np.tile(margins, (4, 1)))
 
 
@@ -56,7 +55,7 @@ def test_no_more_suspects_than_there_must_be_are_quiet(noisy):
 )
 def test_thresholds(n_suspects, n_kept_suspects, warned):
     """Of 1000 rows, of which the first are suspects, 100 are kept."""
-    margins = np.where(np.arange(1000) < n_suspects, -0.5, 0.5) + np.linspace(0, 0.1, 1000)
+    margins = np.where(np.arange(1000) < n_suspects, -0.9, 0.9) + np.linspace(0, 0.01, 1000)
     scores = record((margins > 0)[None], margins[None])
     rows = np.r_[:n_kept_suspects, 900 + n_kept_suspects : 1000]
     if warned:
@@ -187,8 +186,7 @@ def test_a_class_that_is_lost_by_chance_is_told_of():
 @pytest.mark.parametrize(("attainable", "weak"), [(0.69, False), (0.71, True), (np.nan, False)])
 def test_a_net_that_simple_models_beat(noisy, attainable, weak):
     assert noisy.last_accuracy() == 0.6
-    held_out = HeldOut(np.linspace(0.1, 0.2, 100, dtype=np.float32), np.zeros((5, 7)), attainable, 1.0)
-    scores = noisy.with_held_out(held_out)
+    scores = noisy.with_held_out(np.linspace(0.1, 0.2, 100), np.zeros(100, dtype=bool), attainable)
     for params in ({}, {"strategy": keep(range(20))}):
         if weak:
             message = r"net was right on 60% of its own training rows, but simple models are right on 71% of"
@@ -200,10 +198,10 @@ def test_a_net_that_simple_models_beat(noisy, attainable, weak):
     quiet(scores, 1.0)
 
 
-def test_suspects_are_those_of_trust(noisy):
+def test_suspects_are_those_of_the_test_on_held_out_rows(noisy):
     # Models that have not seen the rows agree with the labels that the net disagrees with.
-    agreeing = HeldOut(np.full(100, 0.4, dtype=np.float32), np.zeros((5, 7)), 0.5, 1.0)
-    quiet(noisy.with_held_out(agreeing), 0.2, strategy=keep(range(60, 80)))
+    agreeing = noisy.with_held_out(np.full(100, 0.4), np.zeros(100, dtype=bool), 0.5)
+    quiet(agreeing, 0.2, strategy=keep(range(60, 80)))
     with pytest.warns(PruningWarning, match=f"100% of the 20 {SUSPECTS}"):
         select_rows(noisy, 0.2, strategy=keep(range(60, 80)))
 
