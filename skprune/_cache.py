@@ -36,6 +36,7 @@ _ADDED = {"__dict__", "__weakref__", "__slotnames__", "__firstlineno__", "__stat
 _ADDED |= {"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__", "__warningregistry__"}
 _ADDED |= {"__annotations_cache__", "___needs_generation_tag_patch"}
 # Each training seeds the global generators, and locks hold nothing.
+_LOCKS = type(threading.Lock()), type(threading.RLock())
 _STATELESS = {id(vars(random)["random"].__self__), id(check_random_state(None))}
 # Large results are kept in the folder of a search until it has this size.
 _MAX_BYTES = 2**28
@@ -85,7 +86,6 @@ class _Hasher(cloudpickle.Pickler):
         super().__init__(stream, protocol=5, buffer_callback=lambda buffer: self.hash.update(buffer.raw()))
         self.fast = True  # no memo, because equal strings are one object or several
         self.seen = {}  # numbers by id, with the objects, so that no other one gets the id
-        self.storages = {}
         self.code = []
 
     def digest(self):
@@ -121,18 +121,16 @@ class _Hasher(cloudpickle.Pickler):
             return obj.co_code, obj.co_exceptiontable, names, counts, obj.co_consts
         if isinstance(obj, type(lru_cache(len))):
             return "cached", obj.__wrapped__
-        if (
-            isinstance(obj, (Lineage, TypeVar, type(threading.Lock()), type(threading.RLock())))
-            or id(obj) in _STATELESS
-        ):
-            return type(obj).__name__, str(obj) if isinstance(obj, TypeVar) else ""
+        if isinstance(obj, TypeVar):
+            return "TypeVar", obj.__name__
+        if isinstance(obj, (Lineage, *_LOCKS)) or id(obj) in _STATELESS:
+            return type(obj).__name__
         if sparse.issparse(obj):  # without what it remembers of its entries once somebody asks
             return type(obj), {name: value for name, value in vars(obj).items() if not name.startswith("_has_")}
         return None
 
     def _describe_tensor(self, tensor):
-        storage = self.storages.setdefault(tensor.untyped_storage().data_ptr(), len(self.storages))
-        layout = (str(tensor.dtype), tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), storage)
+        layout = (str(tensor.dtype), tuple(tensor.shape), tensor.stride())
         attributes = {name: value for name, value in vars(tensor).items() if not name.startswith("_dynamo")}
         values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return type(tensor), layout, tensor.requires_grad, attributes, pickle.PickleBuffer(values)
@@ -238,11 +236,11 @@ _lineages: weakref.WeakValueDictionary[str, Lineage] = weakref.WeakValueDictiona
 
 
 def _join(folder):
-    """Return a lineage that was pickled, or None if its folder does not exist any more."""
-    lineage = _lineages.get(folder)
-    if lineage is None and folder is not None and os.path.isdir(folder):  # in a worker of its process
-        lineage = Lineage.__new__(Lineage)
-        lineage.folder = folder
+    """Return a lineage that was pickled, or a new one if its folder does not exist any more."""
+    if folder in _lineages or not os.path.isdir(folder or ""):
+        return _lineages.get(folder) or Lineage()
+    lineage = Lineage.__new__(Lineage)  # in a worker of the process that made it
+    lineage.folder = folder
     return lineage
 
 
@@ -280,7 +278,7 @@ class Store:
             if self.same_code is None:
                 raise Unstorable("it changes global variables or class attributes that its code uses")
             with suppress(OSError):
-                (self.same_code / f"{code}.before").write_text(key.partition("-")[2])
+                _write(self.same_code / f"{code}.before", key.partition("-")[2].encode())
 
     @contextmanager
     def locked(self, key):
@@ -302,17 +300,24 @@ class Store:
 
     def put(self, key, result, is_large=False):
         """Store a result, or raise Unstorable. Large results that do not fit are left out."""
-        part = self.folder / f"{key}.{uuid.uuid4().hex}"
         try:
             content = pickle.dumps(result, protocol=5)
             used = sum(file.stat().st_size for file in self.folder.glob("*.pkl")) if is_large else 0
             if self.max_bytes is None or used + len(content) * is_large <= self.max_bytes:
-                part.write_bytes(content)
-                part.replace(self.folder / f"{key}.pkl")  # other processes never see a part of it
+                _write(self.folder / f"{key}.pkl", content)
         except Exception as error:  # pickle may raise anything
-            with suppress(OSError):
-                part.unlink()
             raise Unstorable(f"it can't be written to {self.folder}: {error}") from error
+
+
+def _write(file, content):
+    """Write a file as a whole, so that other processes never see a part of it."""
+    part = file.with_suffix(f".{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def find_store(memory, lineage):

@@ -245,7 +245,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
     @with_callbacks
     def _fit_steps(self, method, X, y, params):
         """Call a fitting method. The steps after a selecting one get the rows that it keeps."""
-        vars(self).pop("_kept", None)
+        self.__dict__.pop("_kept", None)
         first = self._first_selecting()
         self._check_params(first, params)
         if first is None:

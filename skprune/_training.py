@@ -24,13 +24,8 @@ from skprune._recorder import ForgettingRecorder
 from skprune._scores import ForgettingScores
 
 # If predictions and targets differ in shape, these broadcast them, with a warning at most.
-_REGRESSION = (
-    torch.nn.MSELoss,
-    torch.nn.L1Loss,
-    torch.nn.SmoothL1Loss,
-    torch.nn.HuberLoss,
-    torch.nn.PoissonNLLLoss,
-    torch.nn.GaussianNLLLoss,
+_REGRESSION = tuple(
+    getattr(torch.nn, f"{name}Loss") for name in ("MSE", "L1", "SmoothL1", "Huber", "PoissonNLL", "GaussianNLL")
 )
 
 
@@ -74,7 +69,8 @@ def train(training, seed, *, epochs_bar=False):
             f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
         )
     recorder.check_targets(net, y)
-    if complete.n_epochs_ < complete.max_epochs_ and not _stopped_early(net):
+    has_stopped = any(isinstance(part, EarlyStopping) and part.misses_ >= part.patience for _, part in net.callbacks_)
+    if complete.n_epochs_ < complete.max_epochs_ and not has_stopped:
         # skorch ends a training at Ctrl-C without an error.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
     _tidy(net)
@@ -207,7 +203,8 @@ def _prepare(net, recorder, generator, complete):
         *callbacks,
         ("skprune_complete", complete),
     ]
-    net.set_params(train_split=_without_split(net.train_split), warm_start=False, verbose=0)
+    holds_out = not net.train_split or isinstance(net.train_split, skorch.dataset.ValidSplit)
+    net.set_params(train_split=None if holds_out else _KeepRows(net.train_split), warm_start=False, verbose=0)
     if net.train_split is None:
         net.callbacks.insert(1, ("skprune_monitors", _CheckMonitors()))
     if net.dataset is skorch.dataset.Dataset and not net.get_params_for("dataset"):
@@ -225,14 +222,6 @@ def _tidy(net):
     for part in vars(net).values():
         if isinstance(part, torch.nn.Module):
             part.eval()  # whatever it was recorded by
-
-
-def _without_split(train_split):
-    """Return a `train_split` that holds out no rows. A separate validation set stays."""
-    if not train_split or isinstance(train_split, skorch.dataset.ValidSplit):
-        return None
-
-    return _KeepRows(train_split)
 
 
 class _KeepRows:
@@ -264,9 +253,3 @@ class _CheckMonitors(Callback):
                     f"so there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or pass a "
                     "separate validation set with train_split=skorch.helper.predefined_split(...)."
                 )
-
-
-def _stopped_early(net):
-    return any(
-        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience for _, callback in net.callbacks_
-    )

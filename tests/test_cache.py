@@ -306,11 +306,6 @@ class Named(set):
         self.name = name
 
 
-def shared(apart):
-    first = torch.zeros(4)
-    return [first[:2], torch.zeros(4)[:2] if apart else first[:2]]
-
-
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -330,7 +325,6 @@ def shared(apart):
         (torch.zeros(2, 3), torch.zeros(3, 2)),
         (torch.zeros(3), torch.nn.Parameter(torch.zeros(3))),
         (torch.zeros(3), torch.zeros(3, requires_grad=True)),
-        (shared(False), shared(True)),
         ([torch.zeros(1)] * 2, [torch.zeros(1), torch.zeros(1)]),
         (torch.float32, torch.float64),
         (np.add, np.multiply),
@@ -789,6 +783,17 @@ def test_the_folder_of_a_search_goes_with_its_selectors(data):
     assert os.listdir(place)
     del copy
     assert not os.path.exists(place)
+
+
+@pytest.mark.usefixtures("shared_runs")
+def test_clones_of_a_selector_that_was_loaded_share_runs(data, folder):
+    selector = ForgettingSelector(make_net(callbacks=[CountTrainings(str(folder))]))
+    content = pickle.dumps(clone(selector))
+    del selector  # as if another session loads it
+    loaded = pickle.loads(content)
+    for _ in range(2):
+        clone(loaded).fit(*data)
+    assert n_trainings(folder) == 1
 
 
 def test_a_fit_without_clones_stores_nothing(data, tmp_path, monkeypatch, folder):
