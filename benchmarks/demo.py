@@ -21,7 +21,7 @@ from skprune import ForgettingSelector, Pipeline
 NOISE, SHARE = 0.2, 0.4
 CLASSIFIERS = {
     "nearest neighbor": KNeighborsClassifier(1),
-    "logistic regression": LogisticRegression(max_iter=2000),
+    "logistic regression": LogisticRegression(max_iter=5000),
     "boosting": HistGradientBoostingClassifier(max_iter=50, random_state=0),
     "SVC": SVC(),
 }
@@ -42,7 +42,7 @@ def main():
     )
     print(f"\nA search of a Gaussian process over {len(LENGTHS)} kernels, right labels:\n")
     print("\n".join(search(X, y_true, X_test, y_test)))
-    if find_spec("matplotlib"):
+    if find_spec("matplotlib") and find_spec("pandas"):
         from benchmarks.suspects_picture import draw
 
         issues = selector.label_issues()

@@ -3,8 +3,8 @@ A support vector machine on 20,000 images
 =========================================
 
 The time that a support vector machine needs grows with the square of the number of rows, so pruning pays off even at
-moderate sizes. The script fits one on all rows of a part of MNIST, on three tenths that ``ForgettingSelector`` keeps with
-its defaults, and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on pruned ones. Times
+moderate sizes. The script fits one on all rows of a part of MNIST, on three tenths that ``ForgettingSelector(k=0.3)`` keeps,
+and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on pruned ones. Times
 include the training of the scoring net.
 
 On the command line::

@@ -98,7 +98,7 @@ print(f"{'the scoring net':>27}: {len(X):5} images, {count_steps(len(X), 5):4} s
 # Trained on the most forgotten images, the net is more accurate than after as many steps on all images, and nearly as
 # accurate as after three times as many. Scoring and training together take about two thirds of the steps of a training on all
 # images, and each further training takes a third. The labels of the digits are clean, which suits this strategy. The default,
-# ``"coverage"``, is no better than random images here. It compares rules by ridge regressions, which can learn less from images
+# ``"coverage"``, is no better than random images here. It compares rules by light models, which can learn less from images
 # than a convolutional net can.
 import matplotlib.pyplot as plt
 

@@ -53,5 +53,4 @@ _ = figure.colorbar(image, label="Accuracy", extend="min")
 # If 90% of the rows are kept, all strategies are about equally good, and chance decides which has the best mean score. The
 # default ``refit=True`` would therefore choose one of these candidates, perhaps ``"random"``, and save hardly any rows. The
 # strategies differ if fewer rows are kept. The labels of the digits are clean, so ``"most_forgotten"`` does well down to 30%
-# of the rows, where random rows lose more than a point. With 10% it fails: the rows that remain are too hard. A class is
-# even lost, of which the search warned.
+# of the rows, where random rows lose more than a point. With 10% it fails: the rows that remain are too hard.

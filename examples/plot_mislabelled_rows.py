@@ -61,7 +61,7 @@ from sklearn.svm import SVC
 kept = selector.get_support()
 corrected = y.copy()
 corrected[issues["row"]] = issues["likely_label"]
-for classifier in (KNeighborsClassifier(1), LogisticRegression(max_iter=2000), SVC()):
+for classifier in (KNeighborsClassifier(1), LogisticRegression(max_iter=5000), SVC()):
     scores = [
         clone(classifier).fit(*rows).score(X_test, y_test) for rows in ((X, y), (X[kept], y[kept]), (X, corrected))
     ]
