@@ -100,7 +100,9 @@ def _test_fold(spaces, sample, trained, tested, seed):
     margins, _ = compare(views.left_out(slice(None)), y[trained])
     trust = np.full(len(y), np.nan, np.float32)
     trust[trained] = mean_margin(sample.net_margins[trained], margins, sample.net_weight)
-    models = [GrowingRidge(F, y, n_classes, ridge.penalty) for F, ridge in zip(spaces, views.ridges, strict=True)]
+    models: list[Any] = [
+        GrowingRidge(F, y, n_classes, ridge.penalty) for F, ridge in zip(spaces, views.ridges, strict=True)
+    ]
     models.append(GrowingNeighbors(spaces[0], y, n_classes, trained, tested))
     if views.forest is not None:
         models.append(GrowingForest(views.forest.trees.apply(spaces[0]), y, n_classes))

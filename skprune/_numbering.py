@@ -57,7 +57,7 @@ class NumberedDataset(Dataset):
         take_all = getattr(self.dataset, "__getitems__", None)
         # One of the user's own may return samples in another order.
         own = getattr(type(whole_dataset(self.dataset)), "__getitems__", take_all)
-        if own and str(own.__module__).partition(".")[0] in ("datasets", "torch", "skprune"):
+        if take_all and own and str(own.__module__).partition(".")[0] in ("datasets", "torch", "skprune"):
             return rows, take_all(positions)
         return rows, [self.dataset[position] for position in positions]
 

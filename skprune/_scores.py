@@ -212,7 +212,7 @@ class ForgettingScores:
             These can't record more presentations.
         """
         taken = self._of_sums({name: column[rows] for name, column in self._sums().items()}, self.n_runs)
-        if self._trust is not None:
+        if self._trust is not None and self._suspects is not None:
             taken = taken.with_held_out(self._trust[rows], self._suspects[rows], self.attainable)
         return taken
 

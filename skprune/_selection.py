@@ -140,7 +140,7 @@ def select(
         raise ValueError("balance=True keeps the same share of every class, and needs the labels y; got y=None.")
     if k == "auto":
         return keep_trusted(scores, codes, min_per_class)
-    if isinstance(k, numbers.Integral) and k > len(scores):
+    if isinstance(k, numbers.Integral) and int(k) > len(scores):
         warn(
             f"k={k} is greater than n_samples={len(scores)}: all rows are kept. Use a float, such as k=0.5, to keep a share."
         )
@@ -169,8 +169,8 @@ def check_scores(scores, n_rows):
 def _encoded(y):
     """Return the classes of y as a list, and the position of each label in it."""
     if y.dtype.kind != "O":
-        classes, codes = np.unique(y, return_inverse=True)
-        return classes.tolist(), codes
+        values, codes = np.unique(y, return_inverse=True)
+        return values.tolist(), codes
     labels = y.tolist()
     classes = list(dict.fromkeys(labels))  # which may not be sortable
     lookup = {label: code for code, label in enumerate(classes)}

@@ -148,7 +148,7 @@ class Rule(NamedTuple):
         threshold = -np.inf
         if self.threshold == "suspects":
             threshold = np.partition(trust, n_suspects)[n_suspects] if n_suspects else -np.inf
-        elif self.threshold is not None:
+        elif isinstance(self.threshold, (int, float)):
             threshold = min(0.0, -self.threshold * trust.mean())
         return lambda trust, n_keep, rng: _spread(trust, threshold, self.exponent, n_keep, rng)
 
