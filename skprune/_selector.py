@@ -281,6 +281,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._selection_seed, *seeds = self._draw_seeds().tolist()
         start = time.perf_counter()
         numbers, self.encoder_ = encode(self.encoder, X, y, self.estimator)
+        check_lengths(numbers, y)
         if forgetting_scores is None:
             numbers, scores, recall = self._train(numbers, seeds)
         else:
@@ -484,7 +485,6 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _train(self, X, seeds):
         """Train the net on encoded rows; return these as the net got them, its scores, and what stores further results."""
-        check_lengths(X, self._codes)
         net = self.estimator
         if net is None:
             check_is_matrix(X)
