@@ -671,9 +671,9 @@ def test_runs_on_a_dataset_are_stored(tmp_path):
     reviews = make_reviews()
     fit = ForgettingSelector(make_encoder(max_epochs=2), memory=tmp_path, random_state=0).fit
     events = fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_
-    stored = set(tmp_path.rglob("*.run"))
+    stored = set(tmp_path.rglob("*-net.pkl"))
     np.testing.assert_array_equal(fit(Dataset.from_dict(padded(reviews)), reviews["label"]).forgetting_scores_, events)
-    assert set(tmp_path.rglob("*.run")) == stored
+    assert set(tmp_path.rglob("*-net.pkl")) == stored
     assert len(stored) == 1
 
 
@@ -735,7 +735,7 @@ def test_accelerate_in_one_process(tmp_path, record):
         selector.fit(padded(reviews), reviews["label"])
         np.testing.assert_array_equal(selector.forgetting_scores_, expected.forgetting_scores_)
         np.testing.assert_allclose(selector.margins_, expected.margins_, atol=1e-5)
-        assert len(list(tmp_path.rglob("*.run"))) == 1  # the second fit recalls it
+        assert len(list(tmp_path.rglob("*-net.pkl"))) == 1  # the second fit recalls it
         chances = expected.estimator_.predict_proba(padded(reviews))
         np.testing.assert_allclose(selector.estimator_.predict_proba(padded(reviews)), chances, atol=1e-5)
 
