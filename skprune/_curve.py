@@ -273,11 +273,11 @@ def pruning_curve(
     >>> from skprune import ForgettingSelector, make_pipeline, pruning_curve
     >>> X, y = load_iris(return_X_y=True)
     >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
-    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3, within=0.04)
+    >>> curve = pruning_curve(pipe, X, y, k=[0.3, 0.6], strategies=["most_forgotten", "random"], cv=3)
     >>> curve.scores.shape
     (2, 2, 3)
-    >>> curve.fewest_rows.k
-    0.6
+    >>> curve.full_scores.shape
+    (3,)
     """
     _check_candidates(k, strategies)
     choose = fewest_rows(within)
@@ -286,7 +286,11 @@ def pruning_curve(
     splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     if within == "1se" and len(splits) < 2:
         raise ValueError("within='1se' needs at least two folds; cv gives 1. Give a number.")
-    grids = [{f"{name}__k": [1.0]}, {f"{name}__k": list(k), f"{name}__strategy": list(strategies)}]
+    # With all rows, no strategy has anything to decide, and the default one would need a test to see that.
+    grids = [
+        {f"{name}__k": [1.0], f"{name}__strategy": ["random"]},
+        {f"{name}__k": list(k), f"{name}__strategy": list(strategies)},
+    ]
     search = GridSearchCV(
         estimator, grids, cv=splits, scoring=scoring, n_jobs=n_jobs, verbose=verbose, refit=False, error_score=np.nan
     )
@@ -299,13 +303,10 @@ def pruning_curve(
         # Shares instead of k, which may be shares and numbers of rows.
         kept = [1.0, *np.repeat(shares, len(strategies))]
         index = choose({**results, "params": [{"k": share} for share in kept]})
-        params = {
-            "strategy": None,
-            **{key.rpartition("__")[2]: value for key, value in results["params"][index].items()},
-        }
-        strategy = params["strategy"] and _name_of(params["strategy"])
+        chosen = results["params"][index]
+        strategy = _name_of(chosen[f"{name}__strategy"]) if index else None
         score = float(results["mean_test_score"][index])
-        place = Bunch(strategy=strategy, k=params["k"], share=float(kept[index]), score=score)
+        place = Bunch(strategy=strategy, k=chosen[f"{name}__k"], share=float(kept[index]), score=score)
     return Bunch(
         strategies=[_name_of(strategy) for strategy in strategies],
         shares=shares,

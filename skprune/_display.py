@@ -71,7 +71,7 @@ class PruningCurveDisplay:
     >>> from skprune import ForgettingSelector, PruningCurveDisplay, make_pipeline
     >>> X, y = load_iris(return_X_y=True)
     >>> pipe = make_pipeline(ForgettingSelector(random_state=0), LogisticRegression(max_iter=1000))
-    >>> display = PruningCurveDisplay.from_estimator(pipe, X, y, k=[0.3, 0.6], strategies=["coverage", "random"], cv=3)
+    >>> display = PruningCurveDisplay.from_estimator(pipe, X, y, k=[0.3, 0.6], strategies=["random"], cv=2)
     >>> display.ax_.get_xlabel()
     'Share of training rows kept'
     >>> plt.close(display.figure_)
