@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from skprune._checks import checkable
-from skprune._rows import count_rows, is_table, take_rows
+from skprune._rows import count_rows, is_arrow, is_table, take_rows
 
 # As many rows, and columns of each of them, are remembered. The columns are those that differ most among these rows.
 _MAX_ROWS, _MAX_COLUMNS = 100, 64
@@ -122,6 +122,8 @@ def _as_matrix(sample):
 def _as_array(sample):
     if isinstance(sample, torch.Tensor):
         return checkable(sample).numpy()
+    if is_arrow(sample):  # whose columns may have no type in common
+        return np.stack([np.asarray(column).astype(object) for column in sample.columns], axis=1)
     try:
         return np.asarray(sample)
     except (ValueError, RuntimeError):  # rows that differ in length, or tensors that numpy can't take

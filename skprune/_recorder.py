@@ -194,7 +194,7 @@ class ForgettingRecorder(Callback):
         self.buffer_: list[torch.Tensor] = []
         self.buffered_ = 0
 
-    def check_targets(self, net, y):
+    def check_targets(self, net: Any, y: Any) -> None:
         """Raise a ValueError if the net has trained on rows in another order than that of `y`, which its `fit` got."""
         if not np.array_equal(self.targets_.cpu().numpy(), y):
             raise ValueError(

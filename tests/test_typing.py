@@ -43,7 +43,7 @@ def test_every_public_signature_has_types(obj):
 def test_a_signature_without_types_is_found():
     (function,) = ast.parse("def f(self, a, b: int, *c, d, e: int = 0, **g): pass").body
     assert missing(function) == ["a", "d", "c", "g", "return"]
-    assert len(list(signatures(skprune.ForgettingSelector))) > 10
+    assert len(list(signatures(skprune.ForgettingSelector))) >= 10
 
 
 def test_the_typed_example(tmp_path):
