@@ -26,7 +26,7 @@ from sklearn.pipeline import make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from skprune import ForgettingScores, ForgettingSelector, Pipeline, make_pipeline
+from skprune import ForgettingScores, ForgettingSelector, Pipeline, _held_out, make_pipeline
 
 
 class Remember(ClassifierMixin, BaseEstimator):
@@ -50,6 +50,12 @@ class Odd(BaseEstimator):
         type(self).n_fits += 1
         self.sample_indices_ = np.arange(1, len(y), 2)
         return X[1::2], y[1::2]
+
+
+@pytest.fixture(autouse=True)
+def _no_held_out_models(monkeypatch):
+    """Leave out the models that have not seen a row, which take most of the time of a fit and are no part of a Pipeline."""
+    monkeypatch.setattr(_held_out, "_FEWEST_ROWS", 1000)
 
 
 @pytest.fixture
@@ -451,7 +457,7 @@ def test_callbacks_end_with_a_fit_that_fails(data):
     assert callback.n_teardowns == 1
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_progress_bar_of_scikit_learn(pipe, data, capsys, n_jobs):
     pytest.importorskip("rich")
     callback = pytest.importorskip("sklearn.callback")
