@@ -139,7 +139,9 @@ def select(
     if balance and codes is None:
         raise ValueError("balance=True keeps the same share of every class, and needs the labels y; got y=None.")
     if k == "auto":
-        return keep_trusted(scores, codes, min_per_class)
+        kept = keep_trusted(scores, codes, min_per_class)
+        warn_of_harm(scores, kept, classes, codes, "random", tie_break, balance)  # of lost classes alone
+        return kept
     if isinstance(k, numbers.Integral) and int(k) > len(scores):
         warn(
             f"k={k} is greater than n_samples={len(scores)}: all rows are kept. Use a float, such as k=0.5, to keep a share."
