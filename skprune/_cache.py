@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 import weakref
+import zlib
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -295,7 +296,8 @@ class Store:
     def get(self, key):
         """Return a result, or None if it does not exist or can't be read."""
         with suppress(Exception):  # a damaged pickle may raise anything
-            return pickle.loads((self.folder / f"{key}.pkl").read_bytes())
+            content = (self.folder / f"{key}.pkl").read_bytes()
+            return pickle.loads(content[4:]) if _checksum(content[4:]) == content[:4] else None
         return None
 
     def put(self, key, result, is_large=False):
@@ -304,9 +306,13 @@ class Store:
             content = pickle.dumps(result, protocol=5)
             used = sum(file.stat().st_size for file in self.folder.glob("*.pkl")) if is_large else 0
             if self.max_bytes is None or used + len(content) * is_large <= self.max_bytes:
-                _write(self.folder / f"{key}.pkl", content)
+                _write(self.folder / f"{key}.pkl", _checksum(content) + content)
         except Exception as error:  # pickle may raise anything
             raise Unstorable(f"it can't be written to {self.folder}: {error}") from error
+
+
+def _checksum(content):
+    return zlib.crc32(content).to_bytes(4, "little")
 
 
 def _write(file, content):

@@ -72,7 +72,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         `numpy.random.Generator`. It must return `n_keep` different row numbers.
     judge : classifier, default=None
         What tests on held-out rows how many of the least trusted rows are better left out. If None, light models do: two ridge
-        regressions, nearest neighbors and trees. If a classifier, clones of it are fitted at most 18 times on at most 2,000
+        regressions, nearest neighbors and trees. If a classifier, clones of it are fitted at most 12 times on at most 2,000
         rows. Pass the classifier behind the selector to find what is best for it. If `k` is a number and the strategy is
         ``"coverage"``, the classifier also compares the chosen rule with random rows, which takes 6 more fits.
     judge_scoring : str or callable, default=None

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import Callback
 from test_scoring import CountTrainings, n_trainings
 
-from skprune import ForgettingSelector, Pipeline
+from skprune import ForgettingSelector, Pipeline, PruningWarning
 
 
 class Trouble(Callback):
@@ -180,11 +180,11 @@ def fill_the_disk(memory):
 
 def test_a_full_disk(tmp_path):
     margins, warned = in_new_process(fill_the_disk, tmp_path)
-    assert any("Unable to store a finished run" in message for message in warned)
-    assert not list(tmp_path.rglob("*.part"))
+    assert any("because it can't be written to" in message for message in warned)
+    assert not list(tmp_path.rglob("*.pkl"))
     assert margins == fit_with_memory(None).margins_.tolist()
     assert margins == fit_with_memory(tmp_path).margins_.tolist()
-    assert len(list(tmp_path.rglob("*.run"))) == 1
+    assert len(list(tmp_path.rglob("*-net.pkl"))) == 1
 
 
 def fit_as_nobody(memory):
@@ -217,7 +217,7 @@ def test_a_read_only_folder(tmp_path, filled):
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "memory").write_text("no folder")
-    with pytest.raises(OSError, match="memory"):
+    with pytest.warns(PruningWarning, match="not stored, because it can't be written to .*memory"):
         fit_with_memory(tmp_path / "memory")
 
 
@@ -245,11 +245,11 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry(tmp_path, damage):
     expected = fit_with_memory(tmp_path)
-    (file,) = tmp_path.rglob("*.run")
-    file.write_bytes(DAMAGES[damage](file.read_bytes()))
-    damaged = file.read_bytes()
+    files = list(tmp_path.rglob("*.pkl"))
+    assert len(files) == 3  # of the run, its net and what models say that have not seen the rows
+    for file in files:
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
     recalled = fit_with_memory(tmp_path)
-    assert file.read_bytes() != damaged
     np.testing.assert_array_equal(recalled.margins_, expected.margins_)
     np.testing.assert_array_equal(recalled.forgetting_scores_, expected.forgetting_scores_)
     weights, expected_weights = (fit.estimator_.module_.state_dict() for fit in (recalled, expected))

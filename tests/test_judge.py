@@ -65,7 +65,7 @@ def test_fits_are_few_and_small():
     judge = judge_of(Counting(1), X, y, held_out)
     Counting.fits.clear()
     judge.find_share(held_out)
-    assert len(Counting.fits) == 18
+    assert len(Counting.fits) == 12
     assert max(Counting.fits) == 2000
     Counting.fits.clear()
     judge.check_rule(TRUSTED, held_out, 0.3, False, 5)
