@@ -24,6 +24,7 @@ Needs cleanlab: ``pip install cleanlab``.
 """
 
 import argparse
+import shlex
 import sys
 import warnings
 from functools import cache, lru_cache
@@ -242,7 +243,8 @@ def describe(results, args):
     """Yield the lines of the report."""
     yield "## Kept rows against all rows and random rows\n"
     n_rows = QUICK_ROWS if args.quick else N_ROWS
-    yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}`: points of test accuracy, means of"
+    only = "" if set(args.only) >= {*CHOSEN_ON, *REPORTED_ON} else f" --only {shlex.join(args.only)}"
+    yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy, means of"
     yield f"{args.seeds} seeds. {n_rows:,} training rows, of Reuters all, and at most {MAX_TEST_ROWS:,} test rows. Logistic"
     yield "regression, SVC and boosting have scikit-learn's default settings. A cell is a data set with its noise and a"
     yield "classifier.\n"

@@ -44,9 +44,9 @@ def test_the_readme_is_short():
 
 
 def test_the_gain_that_the_readme_promises_is_the_one_that_was_measured():
-    table = README.read_text().split("<!-- payoff -->\n")[1].split("<!-- /payoff -->")[0]
+    table = README.read_text().split("<!-- quality -->\n")[1].split("<!-- /quality -->")[0]
     assert table.count("\n") > 5
-    assert table in (README.parent / "docs" / "benchmarks" / "payoff.md").read_text()
+    assert table in (README.parent / "docs" / "benchmarks" / "quality.md").read_text()
 
 
 def test_links_of_the_readme_work_on_a_package_index():
