@@ -16,6 +16,7 @@ Needs cleanlab: ``pip install cleanlab``.
 """
 
 import argparse
+import shlex
 import sys
 import time
 import warnings
@@ -89,7 +90,7 @@ def main():
         for name, seed in tqdm(list(product(names, range(args.seeds))), unit="data set"):
             for kind, share in noises(name):
                 results += [[name, kind, share, *line] for line in measure(name, kind, share, seed, args.data)]
-    publish(describe(results), args.docs, "mislabelled")
+    publish(describe(results, args), args.docs, "mislabelled")
 
 
 def noises(name):
@@ -175,11 +176,12 @@ def rate(doubt, found, is_wrong):
     return *ranked, np.mean(found), precision, recall, f1
 
 
-def describe(results):
+def describe(results, args):
     """Yield the lines of the report."""
     results = pd.DataFrame(results, columns=["data", "labels", "share", "found by", "wrong", *COLUMNS])
     yield "## Wrong labels\n"
-    yield "`python -m benchmarks.mislabelled`: labels are redrawn among the other classes, swapped for the most similar"
+    only = f" --only {shlex.join(args.only)}" if args.only else ""
+    yield f"`python -m benchmarks.mislabelled{only}`: labels are redrawn among the other classes, swapped for the most similar"
     yield "class, or as people gave them, and the wrong ones are found again. Shares of all rows; seconds on one thread.\n"
     for title, names in (("chosen on", CHOSEN_ON), ("not chosen on", REPORTED_ON)):
         part = results[results["data"].isin(names)]
