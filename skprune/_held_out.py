@@ -16,6 +16,8 @@ _FEWEST_ROWS = 40
 _MAX_TEST_ROWS, _MAX_TEST_CLASSES = 3000, 200
 # Shares at which margins of given labels and of other labels are compared.
 _QUANTILES = np.arange(0.3, 0.91, 0.05)
+# Labels are redrawn among classes of at least so many rows.
+_COMMON = 10
 # Fewer wrong labels than this share, or this number, can't be told from rows that are hard.
 _LEAST_SHARE, _LEAST_NUMBER = 0.02, 5
 # The views must predict labels better than the sizes of the classes do, by so many standard errors.
@@ -93,8 +95,8 @@ class HeldOut(NamedTuple):
         shares, scores, _ = self.with_test().test.curve
         after = scores[np.abs(shares - self.label_noise).argmin()]
         return (
-            f"{n_suspects} of {n_rows} rows ({n_suspects / n_rows:.1%}) are suspects: without such rows, {after:.1%} of the "
-            f"held-out rows are predicted rightly, and {scores[0]:.1%} with them"
+            f"{n_suspects} of {n_rows} rows ({n_suspects / n_rows:.1%}) are suspects: the score on held-out rows is {after:.3f} "
+            f"without such rows, and {scores[0]:.3f} with them"
         )
 
 
@@ -143,7 +145,7 @@ def hold_out(X, y, net_margins, *, same_features=False):
     weight = _weight_of_net(margins, net_margins, same_features)
     likely = np.where(mean_margin(net_margins, margins, weight) < 0, other, y).astype(np.int32)
     sample = _draw_sample(rows, spaces[0], y[rows], net_margins, weight, rng)
-    noise = _share_of_wrong(margins[rows], redrawn, views.n_classes)
+    noise = _share_of_wrong(margins[rows], redrawn, len(_common_classes(y[rows])))
     held_out = HeldOut(margins, likely, noise, "", float(np.mean(margins[rows] > 0)), weight, sample)
     if not _is_predictable(margins[rows], probability, y[rows]):
         reason = "the labels can't be predicted from X better than by the sizes of the classes"
@@ -177,7 +179,7 @@ def _ask(views, features, rows, numbers, y, rng):
     """
     margins, other = np.empty(len(y), np.float32), np.empty(len(y), np.int32)
     probability, redrawn = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-    drawn = (y[rows] + rng.randint(1, views.n_classes, len(rows))) % views.n_classes
+    drawn = _redraw(y[rows], _common_classes(y[rows]), rng)
     n_chunk = max(_CHUNK // max(views.n_classes, 4 * N_COMPONENTS), 1)
     for start in range(0, len(rows), n_chunk):
         some = slice(start, start + n_chunk)
@@ -190,6 +192,20 @@ def _ask(views, features, rows, numbers, y, rng):
         part = others[start : start + n_chunk]
         margins[part], other[part] = compare(views.predict(features.transform(numbers, part)), y[part])
     return margins, other, probability, redrawn
+
+
+def _common_classes(y):
+    """Return the classes that are not rare. The margins of a class of a few rows are low whatever the row."""
+    common = np.flatnonzero(np.bincount(y) >= _COMMON)
+    return common if len(common) > 1 else np.unique(y)
+
+
+def _redraw(y, classes, rng):
+    """Return another class for each label, drawn from some classes."""
+    steps = rng.randint(1, len(classes), len(y))
+    places = np.searchsorted(classes, y) % len(classes)
+    is_common = classes[places] == y
+    return classes[np.where(is_common, places + steps, steps) % len(classes)]
 
 
 def _weight_of_net(margins, net_margins, same_features):

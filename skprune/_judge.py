@@ -15,7 +15,7 @@ from skprune._strategies import RULES
 _N_SPLITS = 3
 _SHARES = (0.0, 0.1, 0.25)
 # A share must lead by so many standard errors.
-_LEAD = 1.0
+_LEAD = 2.0
 
 
 class Judge(NamedTuple):
@@ -49,7 +49,7 @@ class Judge(NamedTuple):
         Returns
         -------
         share : float
-            0 if no share leads by more than a standard error.
+            0 if no share leads by more than two standard errors.
         curve : ndarray of shape (3, n_shares), float64
             As in :class:`~skprune._leave_out.HeldOutTest`.
         """
@@ -81,9 +81,10 @@ class Judge(NamedTuple):
         return [self._score(order[: len(order) - round(share * len(order))], trust) for share in shares]
 
     def _score(self, kept, trust):
-        """Return the score on the rows without trust after training on `kept`, nan if these are of one class."""
+        """Return the score on the rows without trust after training on `kept`, nan if their classes forbid it."""
         kept, tested = np.sort(kept), np.flatnonzero(np.isnan(trust))
-        if len(np.unique(self.y[kept])) < 2:
-            return np.nan
+        known, asked = (set(self.y[rows].tolist()) for rows in (kept, tested))
+        if len(known) < 2 or (self.scoring is not None and known != asked):
+            return np.nan  # many scorers need the same classes on both sides
         fitted = clone(self.estimator).fit(take_rows(self.X, kept), self.y[kept])
         return check_scoring(fitted, scoring=self.scoring)(fitted, take_rows(self.X, tested), self.y[tested])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skprune._checks import is_matrix
 from skprune._rows import is_table, take_rows
 
 
@@ -33,11 +34,13 @@ def make_table(rows, labels, likely_labels, trust, X=None):
     kept = take_rows(X, rows)
     if hasattr(kept, "iloc"):
         kept = kept.to_frame() if kept.ndim == 1 else kept
-        return pd.concat([issues.set_axis(kept.index), kept], axis=1)
+        return pd.concat([issues.set_axis(kept.index), _renamed(kept, issues)], axis=1)
     if hasattr(kept, "to_pandas"):
         kept = kept.to_pandas()
     elif is_table(kept):
         kept = kept.with_format(None)[:]
+    elif is_matrix(kept) and isinstance(kept, (list, tuple)):
+        kept = np.asarray(kept)
     elif isinstance(kept, (list, tuple)) or np.ndim(kept) == 1:
         kept = {"x": list(kept)}
     elif hasattr(kept, "toarray"):
@@ -45,7 +48,13 @@ def make_table(rows, labels, likely_labels, trust, X=None):
     elif np.ndim(kept) > 2:
         kept = {"x": list(np.asarray(kept))}
     others = pd.DataFrame(kept)
-    return pd.concat([issues, others.rename(columns=str).add_prefix("x") if is_numbered(others) else others], axis=1)
+    others = others.rename(columns=str).add_prefix("x") if is_numbered(others) else others
+    return pd.concat([issues, _renamed(others, issues)], axis=1)
+
+
+def _renamed(table, issues):
+    """Return a table whose columns have other names than those of `issues`."""
+    return table.rename(columns={name: f"{name}_of_X" for name in issues.columns})
 
 
 def is_numbered(table):

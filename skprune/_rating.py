@@ -1,5 +1,7 @@
 """Which rule selects the rows that light models learn most from, tested on held-out rows."""
 
+import warnings
+
 import numpy as np
 from sklearn.tree import ExtraTreeClassifier
 
@@ -76,7 +78,9 @@ def _rate(spaces, y, kept, tested):
         ridge.add(kept)
         right += is_right(ridge.predict(tested), y[tested])
     predicted = np.zeros((len(tested), n_classes))
-    for seed in range(_N_TREES):  # without the overhead of a forest, which matters if there are few rows
-        tree = ExtraTreeClassifier(random_state=seed).fit(spaces[0][kept], y[kept], check_input=False)
-        predicted[:, tree.classes_] += tree.predict_proba(spaces[0][tested], check_input=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+        for seed in range(_N_TREES):  # without the overhead of a forest, which matters if there are few rows
+            tree = ExtraTreeClassifier(random_state=seed).fit(spaces[0][kept], y[kept], check_input=False)
+            predicted[:, tree.classes_] += tree.predict_proba(spaces[0][tested], check_input=False)
     return (right + is_right(predicted, y[tested])) / 3

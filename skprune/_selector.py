@@ -35,7 +35,7 @@ from skprune._warnings import warn
 _SELECTING = ("k", "strategy", "never_learned", "tie_break", "balance", "min_per_class")
 _FITTED = (
     *("_selection", "_net", "classes_", "encoder_", "n_epochs_", "n_features_in_", "feature_names_in_", "margins_"),
-    *("suspects_", "label_noise_", "likely_labels_", "never_learned_", "first_learned_"),
+    *("trust_", "suspects_", "label_noise_", "likely_labels_", "never_learned_", "first_learned_"),
 )
 
 
@@ -292,9 +292,11 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         suspects = held_out.suspects(scores.margins, self._codes)
         scores = self._scores = scores.with_held_out(held_out.trust(scores.margins), suspects, held_out.attainable)
         self._selected()
-        self.margins_, self.suspects_ = scores.margins, suspects
+        self.margins_, self.trust_, self.suspects_ = scores.margins, scores.trust, scores.suspects
         self.never_learned_, self.first_learned_ = scores.never_learned, scores.first_learned
         self.label_noise_, self.likely_labels_ = held_out.label_noise, self.classes_[held_out.likely]
+        for name in ("margins_", "trust_", "suspects_", "never_learned_", "first_learned_", "likely_labels_"):
+            getattr(self, name).flags.writeable = False
         if self.verbose:
             seconds = time.perf_counter() - start
             print(f"[{type(self).__name__}] {summarise(scores, seconds)}; {held_out.describe()}")
@@ -391,6 +393,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return super().get_feature_names_out(input_features)
 
     margins_: NDArray[np.float64]
+    trust_: NDArray[np.float64]
     suspects_: NDArray[np.bool_]
     never_learned_: NDArray[np.bool_]
     first_learned_: NDArray[np.float64]
@@ -506,7 +509,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._judge = None
         if self.judge is not None or self._compares_rules():
             held_out = held_out.with_test(recall)
-        if self.judge is None or held_out.sample is None:
+        if self.judge is None or held_out.sample is None or np.isnan(held_out.label_noise):
             return held_out
         rows = held_out.sample.rows
         judge = self._judge = Judge(self.judge, self.judge_scoring, take_rows(X, rows), y[rows])

@@ -291,3 +291,11 @@ def test_the_same_twice_and_no_global_generator_is_touched():
         np.testing.assert_array_equal(part, other)
     assert first.test.curve[0].tolist() == SHARES.tolist()
     assert second.with_test() is second
+
+
+def test_a_class_of_one_row_changes_nothing():
+    X, y_true = clusters(400, n_classes=2)
+    y, _ = mislabel(y_true, 80)
+    expected = hold_out(X, y, unknown(y)).label_noise
+    y[0] = 2
+    assert abs(hold_out(X, y, unknown(y)).label_noise - expected) < 0.02

@@ -984,3 +984,36 @@ def test_one_line_says_what_the_test_on_held_out_rows_has_found(noisy_digits, ca
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert f"{selector.suspects_.sum()} of 1797 rows ({selector.suspects_.mean():.1%}) are suspects" in line
+
+
+@pytest.mark.parametrize(
+    "name", ["margins_", "trust_", "suspects_", "never_learned_", "first_learned_", "likely_labels_"]
+)
+def test_what_a_fit_has_found_is_read_only(name):
+    selector = ForgettingSelector(random_state=0).fit(*make_classification(100, random_state=0))
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(selector, name)[:] = 0
+
+
+def test_a_judge_of_labels_that_nothing_predicts():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 8)), rng.integers(0, 2, 200)
+    with pytest.warns(PruningWarning, match="All rows are kept, because the labels can't be predicted"):
+        selector = ForgettingSelector(judge=LogisticRegression(), random_state=0).fit(X, y)
+    assert np.isnan(selector.label_noise_)
+
+
+def test_a_scorer_that_needs_all_classes_and_a_rare_one():
+    X, y = make_classification(300, 8, n_informative=6, random_state=0)
+    y[:2] = 2
+    selector = ForgettingSelector(judge=LogisticRegression(), judge_scoring="neg_log_loss", random_state=0)
+    assert selector.fit(X, y).label_noise_ == 0
+
+
+def test_columns_with_the_names_of_the_table_of_suspects():
+    X, y_true = load_digits(return_X_y=True)
+    y = np.where(np.arange(len(y_true)) % 5 == 0, (y_true + 1) % 10, y_true)
+    table = pd.DataFrame(X[:, 20:23], columns=["label", "row", "other"])
+    issues = ForgettingSelector(random_state=0).fit(X, y).label_issues(table)
+    assert issues.columns.tolist() == ["row", "label", "likely_label", "trust", "label_of_X", "row_of_X", "other"]
+    np.testing.assert_array_equal(issues["label_of_X"], table["label"][issues["row"]])
