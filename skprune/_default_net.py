@@ -25,7 +25,7 @@ _LR, _LR_BATCH = 3e-3, 64
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 # Mean and scale are computed in chunks of so many numbers, rows are standardized in blocks of so many, and weights are
 # updated in pieces of so many, which fit into the cache.
-_CHUNK, _BLOCK, _PIECE = 2**16, 2**20, 2**16
+_CHUNK, _BLOCK, _PIECE = 2**16, 2**18, 2**16
 # A feature that is almost always 0, such as a pixel at the border, is huge elsewhere after standardization.
 _LIMIT = 10.0
 # Matrix products of fewer multiplications take longer on several threads than on one.
@@ -145,12 +145,12 @@ class _Loop:
         rows = rows.cpu().numpy()
         # Torch needs 15 times the time for this if there are few features. In Fortran order, `take` would copy all rows.
         X = np.asarray(self.X.take(rows, axis=0) if self.X.flags.c_contiguous else self.X[rows])
-        # Digits would be lost if numbers that float32 does not hold were cast before the mean is subtracted.
-        Z = X.astype(np.result_type(X.dtype, np.float32), copy=False)
+        # In float64, because digits would be lost before the mean is subtracted, and so that equal numbers of any dtype agree.
+        Z = X.astype(np.float64)
         with np.errstate(over="ignore"):  # clipped below
-            Z -= self.mean.astype(Z.dtype)
-            Z /= self.scale.astype(Z.dtype)
-        Z = np.clip(Z, -_LIMIT, _LIMIT, out=Z).astype(np.float32, copy=False)
+            Z -= self.mean
+            Z /= self.scale
+        Z = np.clip(Z, -_LIMIT, _LIMIT, out=Z).astype(np.float32)
         return torch.from_numpy(Z).to(self.y.device)
 
     def _step(self, Z, targets, logits):
