@@ -12,7 +12,7 @@ _N_FOLDS = 3
 # Folds are drawn twice for so many rows. Fewer rows tell little either way, and more rows suffice once.
 _ROWS_OF_TWO_DRAWS = range(300, 1500)
 # Trees of a fold, whose forest serves for the views and for the test.
-_N_FOLD_TREES = 25
+_N_FOLD_TREES = 16
 # Shares of the least trusted rows that are left out.
 SHARES = np.array(
     [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
