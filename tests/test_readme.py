@@ -35,8 +35,8 @@ def test_the_code_of_the_readme_prints_the_figures_in_its_comments(tmp_path, mon
         f"; {SVC().fit(X, y_true).score(*test):.1%} with all",
     )
     assert all(figure in code for figure in stated)
-    with_suspects, without = SVC().fit(X, names["y"]), names["pipe"].fit(X, names["y"])  # an SVC that gains nothing
-    assert without.score(*test) <= with_suspects.score(*test)
+    with_suspects, without = SVC().fit(X, names["y"]), names["pipe"].fit(X, names["y"])  # an SVC that gains little
+    assert abs(without.score(*test) - with_suspects.score(*test)) < 0.005
 
 
 def test_the_readme_is_short():
