@@ -392,7 +392,7 @@ def test_k_of_more_rows_than_there_are(selector, data):
         (lambda X, y: (X, y + 0.5), "Unknown label type: continuous"),
         (lambda X, y: (X, np.zeros(120, dtype=int)), "one class"),
         (lambda X, y: (X, y[:-1]), r"inconsistent numbers of samples: \[120, 119\]"),
-        (lambda X, y: (X, np.eye(3)[y]), "y should be a 1d array"),
+        (lambda X, y: (X, np.eye(3)[y]), "one label per row, got 3 columns"),
     ],
 )
 def test_bad_labels(data, estimator, change, message):
