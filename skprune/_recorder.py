@@ -32,14 +32,15 @@ class ForgettingRecorder(Callback):
     """Record the forgetting events of every training row while a skorch net trains.
 
     :class:`ForgettingSelector` uses this callback. You can also add it to the callbacks of a net that you train yourself.
-    Rows are numbered as in the data passed to ``net.fit``. Rows that ``train_split`` holds out are never presented.
+    Rows are numbered as in the data passed to ``net.fit``.
 
     Parameters
     ----------
     record : {"batch", "epoch"}, default="batch"
         ``"batch"`` records the predictions that training makes anyway, before each update, as in [1]_. If the iterator
         leaves a row out of an epoch, the row is predicted at the end of the epoch. If a row comes more than once, the
-        first time counts. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
+        first time counts. Rows that ``train_split`` holds out are never presented. ``"epoch"`` predicts all rows, also those held
+        out, in evaluation mode at the end of each epoch.
 
     Attributes
     ----------
@@ -170,11 +171,12 @@ class ForgettingRecorder(Callback):
                 f"{type(net).__name__}.run_single_epoch has taken {len(self.drawn_)} batches from the DataLoader that it has not "
                 "presented, so it is uncertain to which rows the others belong. Let it present each batch that it takes."
             )
-        # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows.
-        left = self._left(dataset_train)
+        # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows, also those held out.
+        dataset = whole_dataset(dataset_train, self.subset_) if self.record == "epoch" else dataset_train
+        left = self._left(dataset)
         if len(left):
-            self._evaluate(net, dataset_train, left)
-            left = self._left(dataset_train)
+            self._evaluate(net, dataset, left)
+            left = self._left(dataset)
         if len(left):
             raise ValueError(
                 f"{len(left)} rows were not presented in epoch {len(net.history)}, the first of them are {left[:5].tolist()}. "

@@ -54,8 +54,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     estimator : NeuralNetClassifier, default=None
-        The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
-        validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
+        The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its `train_split`
+        holds out rows only if a callback monitors a score on these, such as ``EarlyStopping("valid_loss")``. All rows are then
+        predicted at the end of each epoch, as with ``record="epoch"``. If None, a small multilayer perceptron that
         standardizes its input is used. It requires `X`, once encoded, to be two-dimensional and numeric. If `X` is sparse
         and has more than 100 columns, the net gets its coordinates along at most 100 singular vectors.
     k : "auto", float in (0, 1] or int >= 1, default="auto"
