@@ -15,7 +15,7 @@ from skorch import NeuralNetClassifier
 
 from skprune._batches import check_columns
 from skprune._cache import Lineage, find_store
-from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
+from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix, refuse_params
 from skprune._default_net import make_default_net
 from skprune._encoding import check_encoder, encode
 from skprune._features import reduce_sparse
@@ -231,7 +231,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, forgetting_scores: ScoresLike | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, forgetting_scores: ScoresLike | None = None, **params: Any) -> Self:
         """Train the scoring net and record what it forgets.
 
         Parameters
@@ -246,6 +246,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Class labels of any type.
         forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
             Scores computed elsewhere. If given, no net is trained.
+        **params : dict
+            Refused. An error says that `sample_weight` belongs to the classifier behind the selector.
 
         Returns
         -------
@@ -258,11 +260,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing, continuous
             or has one class; if the built-in net gets nan, inf, images or texts; or if the loss of the net becomes nan.
         TypeError
-            If `estimator` is not a skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
+            If `estimator` is not a skorch `NeuralNetClassifier`, `X` has no length, the built-in net gets a dict or Dataset, or
+            `params` are given.
         KeyboardInterrupt
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
+        refuse_params(params, type(self).__name__)
         for name in _FITTED:
             self.__dict__.pop(name, None)
         check_selection(**self._get_selecting())
@@ -330,13 +334,15 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=False, skip_check_array=True)  # names of features
         return take_rows(X, self._selected())
 
-    def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
+    def fit_resample(
+        self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None, **params: Any
+    ) -> tuple[Any, Any]:
         """Fit to the data and return the kept rows with their labels.
 
         Parameters
         ----------
-        X, y, forgetting_scores : see :meth:`fit`
-            Training rows, their class labels and, optionally, scores computed elsewhere.
+        X, y, forgetting_scores, **params : see :meth:`fit`
+            Training rows, their class labels and, optionally, scores computed elsewhere. `params` are refused.
 
         Returns
         -------
@@ -350,7 +356,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError, TypeError, KeyboardInterrupt
             As in :meth:`fit`.
         """
-        rows = self.fit(X, y, forgetting_scores=forgetting_scores)._selected()
+        rows = self.fit(X, y, forgetting_scores=forgetting_scores, **params)._selected()
         return take_rows(X, rows), take_rows(y, rows)
 
     def get_support(self, indices: bool = False) -> NDArray[Any]:

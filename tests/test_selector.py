@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.helper import SliceDict
 
@@ -550,8 +551,14 @@ def test_net_that_is_already_fitted(net, data):
     assert all(torch.equal(weights[name], tensor) for name, tensor in net.module_.state_dict().items())
 
 
+def test_the_net_prints_what_it_prints_without_the_selector(net, data, capsys):
+    ForgettingSelector(net.set_params(verbose=1), random_state=0).fit(*data)
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6  # two lines of names and one an epoch
+    assert "train_loss" in table[0]
+
+
 def test_silence_and_a_line_of_summary(net, data, capsys):
-    net.set_params(verbose=1)
     ForgettingSelector(net, random_state=0).fit(*data)
     assert capsys.readouterr().out == ""
     selector = ForgettingSelector(net, random_state=0, verbose=1).fit(*data)
@@ -584,6 +591,40 @@ def test_bars_of_runs_and_epochs(net, data, capfd):
     bars = capfd.readouterr().err
     assert "epoch" not in bars
     assert "2/2" in bars
+
+
+def test_no_bar_if_nothing_is_trained(net, data, capfd, tmp_path):
+    selector = ForgettingSelector(net, n_runs=2, random_state=0, verbose=2, memory=tmp_path).fit(*data)
+    assert "2/2" in capfd.readouterr().err
+    selector.fit(*data)
+    assert capfd.readouterr().err == ""
+
+
+WEIGHTS_REFUSED = r"fit got sample_weight, but it judges rows by their labels.*clf__sample_weight=weights"
+
+
+def test_weights_are_refused(data):
+    X, y = data
+    weights = np.ones(len(y))
+    selector = ForgettingSelector(k=0.5)
+    pipe = Pipeline([("prune", selector), ("clf", LogisticRegression())])
+    for refuse in (
+        lambda: selector.fit(X, y, sample_weight=weights),
+        lambda: selector.fit_transform(X, y, sample_weight=weights),
+        lambda: selector.fit_resample(X, y, sample_weight=weights),
+        lambda: pipe.fit(X, y, prune__sample_weight=weights),
+    ):
+        with pytest.raises(TypeError, match=WEIGHTS_REFUSED):
+            refuse()
+    with pytest.raises(TypeError, match=r"ForgettingSelector\.fit\(\) got an unexpected keyword argument 'weights'"):
+        selector.fit(X, y, weights=weights)
+    assert not has_fit_parameter(selector, "sample_weight")
+    with config_context(enable_metadata_routing=True):
+        with pytest.raises(TypeError, match="Unexpected args: {'sample_weight'}"):
+            selector.set_fit_request(sample_weight=True)
+        clf = LogisticRegression().set_fit_request(sample_weight=True)
+        pipe = Pipeline([("prune", selector), ("clf", clf)]).fit(X, y, sample_weight=weights)
+        assert pipe["prune"].get_support().sum() == 60
 
 
 def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
