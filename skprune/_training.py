@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import KFold, StratifiedKFold
+from skorch import NeuralNetBinaryClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import Dataset, ValidSplit
 from tqdm import tqdm
@@ -29,6 +30,8 @@ from skprune._scores import ForgettingScores
 _REGRESSION = tuple(
     getattr(torch.nn, f"{name}Loss") for name in ("MSE", "L1", "SmoothL1", "Huber", "PoissonNLL", "GaussianNLL")
 )
+# Users expect one output to be enough for two classes.
+_ONE_OUTPUT = torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss
 
 
 class Training(NamedTuple):
@@ -64,7 +67,7 @@ def train(training, seed, *, epochs_bar=False):
         return Run(scores, net.max_epochs, net)
     recorder, generator, complete = ForgettingRecorder(record), _CheckGenerator(), _CompleteEpochs(bar)
     with _seeded(seed), bar:
-        net = _prepare(net, recorder, generator, complete)
+        net = _prepare(net, y.max() + 1, recorder, generator, complete)
         _fit(net, X, y)
     has_stopped = any(isinstance(part, EarlyStopping) and part.misses_ >= part.patience for _, part in net.callbacks_)
     if complete.n_epochs_ < complete.max_epochs_ and not has_stopped:
@@ -102,6 +105,8 @@ def unpack(content):
 def _fit(net, X, y):
     """Fit the net. If it fails, say what its module and criterion get and must return."""
     n_classes = y.max() + 1
+    if isinstance(net, NeuralNetBinaryClassifier):
+        y = y.astype(np.float32)  # as its criterion takes them
     X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch uses the labels of a Dataset
     try:
         net.fit(X, y)
@@ -183,7 +188,7 @@ class _CompleteEpochs(Callback):
         self.bar.update()
 
 
-def _prepare(net, recorder, generator, complete):
+def _prepare(net, n_classes, recorder, generator, complete):
     """Return a clone of the net that trains on every row and records."""
     net = clone(net)
     if net.max_epochs < 1:
@@ -192,6 +197,17 @@ def _prepare(net, recorder, generator, complete):
         raise ValueError(
             f"criterion={net.criterion!r} is for regression, but the scoring net is trained on class labels. Use "
             "criterion=torch.nn.CrossEntropyLoss."
+        )
+    is_binary = isinstance(net, NeuralNetBinaryClassifier)
+    if n_classes > 2 and is_binary:
+        raise ValueError(
+            f"{type(net).__name__} is for two classes, but y has {n_classes}. Use NeuralNetClassifier with {n_classes} outputs "
+            "and criterion=torch.nn.CrossEntropyLoss."
+        )
+    if not is_binary and (net.criterion in _ONE_OUTPUT or type(net.criterion) in _ONE_OUTPUT):
+        raise ValueError(
+            f"criterion={net.criterion!r} is for one output, but {type(net).__name__} needs one for each class. Use {n_classes} "
+            "outputs and CrossEntropyLoss, or, for two classes, NeuralNetBinaryClassifier."
         )
     callbacks = net.callbacks
     if callbacks == "disable":

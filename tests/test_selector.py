@@ -20,7 +20,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import has_fit_parameter
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 from skorch.helper import SliceDict
 
 from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, Pipeline, PruningWarning, select_rows
@@ -371,12 +372,35 @@ def test_bad_parameters(net, data, params, message):
         ForgettingSelector(net, **params).fit(*data)
 
 
-@pytest.mark.parametrize(
-    "estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier]
-)
+@pytest.mark.parametrize("estimator", [LogisticRegression(), "net", NeuralNetRegressor(MLP), NeuralNetClassifier])
 def test_other_estimators(data, estimator):
     with pytest.raises(TypeError, match="must be a skorch NeuralNetClassifier"):
         ForgettingSelector(estimator).fit(*data)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("callbacks", [None, [EarlyStopping(patience=9)]])
+def test_a_net_with_one_output(data, record, callbacks):
+    """One epoch without training, so that the net that is left has made the predictions."""
+    X, y = data[0][data[1] < 2], np.array(["no", "yes"])[data[1][data[1] < 2]]
+    net = NeuralNetBinaryClassifier(MLP, module__n_classes=1, lr=0.0, max_epochs=1, callbacks=callbacks, verbose=0)
+    selector = ForgettingSelector(net, k=0.5, record=record, random_state=0).fit(X, y)
+    of_yes = selector.estimator_.predict_proba(X.astype(np.float32))[:, 1]
+    margins = np.where(y == "yes", 2 * of_yes - 1, 1 - 2 * of_yes)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    np.testing.assert_array_equal(selector.never_learned_, margins <= 0)
+    assert selector.set_params(k=7).transform(X).shape == (7, 6)
+
+
+def test_a_net_with_one_output_for_three_classes(data):
+    with pytest.raises(ValueError, match=r"is for two classes, but y has 3.*NeuralNetClassifier with 3 outputs"):
+        ForgettingSelector(NeuralNetBinaryClassifier(MLP)).fit(*data)
+
+
+@pytest.mark.parametrize("criterion", [torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss()])
+def test_a_criterion_for_one_output(data, criterion):
+    with pytest.raises(ValueError, match="Use 3 outputs and CrossEntropyLoss, or, for two classes, NeuralNetBinary"):
+        ForgettingSelector(make_net(criterion=criterion)).fit(*data)
 
 
 def test_k_of_more_rows_than_there_are(selector, data):
@@ -620,7 +644,7 @@ def test_weights_are_refused(data):
         selector.fit(X, y, weights=weights)
     assert not has_fit_parameter(selector, "sample_weight")
     with config_context(enable_metadata_routing=True):
-        with pytest.raises(TypeError, match="Unexpected args: {'sample_weight'}"):
+        with pytest.raises(TypeError, match=r"Unexpected args: \{'sample_weight'\}"):
             selector.set_fit_request(sample_weight=True)
         clf = LogisticRegression().set_fit_request(sample_weight=True)
         pipe = Pipeline([("prune", selector), ("clf", clf)]).fit(X, y, sample_weight=weights)
