@@ -104,9 +104,9 @@ def unpack(content):
 
 def _fit(net, X, y):
     """Fit the net. If it fails, say what its module and criterion get and must return."""
-    n_classes = y.max() + 1
+    n_classes = n_outputs = y.max() + 1
     if isinstance(net, NeuralNetBinaryClassifier):
-        y = y.astype(np.float32)  # as its criterion takes them
+        n_outputs, y = 1, y.astype(np.float32)  # as its criterion takes them
     X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch uses the labels of a Dataset
     try:
         net.fit(X, y)
@@ -119,7 +119,7 @@ def _fit(net, X, y):
     except (TypeError, RuntimeError) as error:
         error.add_note(
             f"Raised while the scoring net was trained. Its module gets a batch of X and must return a tensor of shape (n_batch, "
-            f"{n_classes}), not a tuple or dict. Its criterion gets this tensor and class numbers of shape (n_batch,)."
+            f"{n_outputs}), not a tuple or dict. Its criterion gets this tensor and class numbers of shape (n_batch,)."
         )
         raise
 
