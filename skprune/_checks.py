@@ -51,6 +51,18 @@ def check_labels(y, name):
     return y
 
 
+def refuse_params(params, name):
+    """Raise a TypeError for parameters that `fit` does not have, and say where weights belong."""
+    if "sample_weight" in params:
+        raise TypeError(
+            f"{name}.fit got sample_weight, but it judges rows by their labels and uses no weights. They belong to the "
+            "classifier behind it: pipe.fit(X, y, clf__sample_weight=weights) if this is its name in a skprune.Pipeline, which "
+            "cuts the weights along with the rows. With metadata routing, call clf.set_fit_request(sample_weight=True)."
+        )
+    for param in params:
+        raise TypeError(f"{name}.fit() got an unexpected keyword argument {param!r}")
+
+
 def check_lengths(X, y):
     """Raise if rows of X can't be indexed, or X and y differ in length."""
     _refuse_masked(X, "X")

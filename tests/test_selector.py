@@ -19,7 +19,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from sklearn.utils.validation import has_fit_parameter
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 from skorch.helper import SliceDict
 
 from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, Pipeline, PruningWarning, select_rows
@@ -370,12 +372,35 @@ def test_bad_parameters(net, data, params, message):
         ForgettingSelector(net, **params).fit(*data)
 
 
-@pytest.mark.parametrize(
-    "estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier]
-)
+@pytest.mark.parametrize("estimator", [LogisticRegression(), "net", NeuralNetRegressor(MLP), NeuralNetClassifier])
 def test_other_estimators(data, estimator):
     with pytest.raises(TypeError, match="must be a skorch NeuralNetClassifier"):
         ForgettingSelector(estimator).fit(*data)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("callbacks", [None, [EarlyStopping(patience=9)]])
+def test_a_net_with_one_output(data, record, callbacks):
+    """One epoch without training, so that the net that is left has made the predictions."""
+    X, y = data[0][data[1] < 2], np.array(["no", "yes"])[data[1][data[1] < 2]]
+    net = NeuralNetBinaryClassifier(MLP, module__n_classes=1, lr=0.0, max_epochs=1, callbacks=callbacks, verbose=0)
+    selector = ForgettingSelector(net, k=0.5, record=record, random_state=0).fit(X, y)
+    of_yes = selector.estimator_.predict_proba(X.astype(np.float32))[:, 1]
+    margins = np.where(y == "yes", 2 * of_yes - 1, 1 - 2 * of_yes)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    np.testing.assert_array_equal(selector.never_learned_, margins <= 0)
+    assert selector.set_params(k=7).transform(X).shape == (7, 6)
+
+
+def test_a_net_with_one_output_for_three_classes(data):
+    with pytest.raises(ValueError, match=r"is for two classes, but y has 3.*NeuralNetClassifier with 3 outputs"):
+        ForgettingSelector(NeuralNetBinaryClassifier(MLP)).fit(*data)
+
+
+@pytest.mark.parametrize("criterion", [torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss()])
+def test_a_criterion_for_one_output(data, criterion):
+    with pytest.raises(ValueError, match="Use 3 outputs and CrossEntropyLoss, or, for two classes, NeuralNetBinary"):
+        ForgettingSelector(make_net(criterion=criterion)).fit(*data)
 
 
 def test_k_of_more_rows_than_there_are(selector, data):
@@ -550,8 +575,14 @@ def test_net_that_is_already_fitted(net, data):
     assert all(torch.equal(weights[name], tensor) for name, tensor in net.module_.state_dict().items())
 
 
+def test_the_net_prints_what_it_prints_without_the_selector(net, data, capsys):
+    ForgettingSelector(net.set_params(verbose=1), random_state=0).fit(*data)
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6  # two lines of names and one an epoch
+    assert "train_loss" in table[0]
+
+
 def test_silence_and_a_line_of_summary(net, data, capsys):
-    net.set_params(verbose=1)
     ForgettingSelector(net, random_state=0).fit(*data)
     assert capsys.readouterr().out == ""
     selector = ForgettingSelector(net, random_state=0, verbose=1).fit(*data)
@@ -584,6 +615,40 @@ def test_bars_of_runs_and_epochs(net, data, capfd):
     bars = capfd.readouterr().err
     assert "epoch" not in bars
     assert "2/2" in bars
+
+
+def test_no_bar_if_nothing_is_trained(net, data, capfd, tmp_path):
+    selector = ForgettingSelector(net, n_runs=2, random_state=0, verbose=2, memory=tmp_path).fit(*data)
+    assert "2/2" in capfd.readouterr().err
+    selector.fit(*data)
+    assert capfd.readouterr().err == ""
+
+
+WEIGHTS_REFUSED = r"fit got sample_weight, but it judges rows by their labels.*clf__sample_weight=weights"
+
+
+def test_weights_are_refused(data):
+    X, y = data
+    weights = np.ones(len(y))
+    selector = ForgettingSelector(k=0.5)
+    pipe = Pipeline([("prune", selector), ("clf", LogisticRegression())])
+    for refuse in (
+        lambda: selector.fit(X, y, sample_weight=weights),
+        lambda: selector.fit_transform(X, y, sample_weight=weights),
+        lambda: selector.fit_resample(X, y, sample_weight=weights),
+        lambda: pipe.fit(X, y, prune__sample_weight=weights),
+    ):
+        with pytest.raises(TypeError, match=WEIGHTS_REFUSED):
+            refuse()
+    with pytest.raises(TypeError, match=r"ForgettingSelector\.fit\(\) got an unexpected keyword argument 'weights'"):
+        selector.fit(X, y, weights=weights)
+    assert not has_fit_parameter(selector, "sample_weight")
+    with config_context(enable_metadata_routing=True):
+        with pytest.raises(TypeError, match=r"Unexpected args: \{'sample_weight'\}"):
+            selector.set_fit_request(sample_weight=True)
+        clf = LogisticRegression().set_fit_request(sample_weight=True)
+        pipe = Pipeline([("prune", selector), ("clf", clf)]).fit(X, y, sample_weight=weights)
+        assert pipe["prune"].get_support().sum() == 60
 
 
 def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
