@@ -363,7 +363,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
-            Mask, or row numbers in ascending order.
+            Mask, or row numbers in ascending order. A `datasets.Dataset` needs row numbers,
+            ``dataset.select(selector.get_support(indices=True))``. It takes True and False for the numbers 1 and 0.
 
         Raises
         ------

@@ -632,6 +632,20 @@ def test_fit_on_embeddings_and_transform_the_texts(fitted, other):
         assert selector.transform(numbers).shape == (2, 4)
 
 
+def test_tensors_under_array_api_dispatch(data, monkeypatch):
+    X, y = (torch.tensor(part) for part in data)
+    X[3, 1] = torch.nan
+    expected = ForgettingSelector(k=30, random_state=0).fit(X, y)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        selector = ForgettingSelector(k=30, random_state=0)
+        X_kept, y_kept = selector.fit_resample(X, y)
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+    rows = torch.from_numpy(selector.get_support(indices=True))
+    assert torch.equal(y_kept, y[rows])
+    torch.testing.assert_close(X_kept, X[rows], rtol=0, atol=0, equal_nan=True)
+
+
 class Labelled(torch.utils.data.Dataset):
     def __init__(self, X, make):
         self.X = torch.as_tensor(X)
