@@ -99,8 +99,8 @@ class Recording(TrainerCallback, ExportableState):
         if n_never:
             warn(
                 f"{n_never} of {n_rows} rows were never presented in training, which ended at epoch {state.epoch:.3g}, so "
-                "nothing is known of them. A selection keeps the same share of them as of all rows, drawn at random. Probable causes: "
-                f"{self.causes}, or rows without a label. {self.remedy}"
+                "nothing is known of them. A selection keeps the same share of them as of all rows, drawn at random. Probable "
+                f"causes: {self.causes}, or rows without a label. {self.remedy}"
             )
         if n_once:
             warn(
