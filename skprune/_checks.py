@@ -104,13 +104,16 @@ def _not_a_matrix(given, example):
 
 
 def checkable(X):
-    """Return a tensor or sparse matrix in a form that scikit-learn's checks accept, and anything else unchanged."""
+    """Return a tensor as an array, a sparse matrix in a form that scikit-learn's checks accept, and anything else unchanged.
+
+    The checks leave a tensor as it is if scikit-learn's array API dispatch is on.
+    """
     if sparse.issparse(X):
         return X.tocsr()
     if not isinstance(X, torch.Tensor):
         return X
     X = X.detach().cpu()
-    return X.float() if X.is_floating_point() and X.itemsize < 4 else X  # numpy has no bfloat16
+    return (X.float() if X.is_floating_point() and X.itemsize < 4 else X).numpy()  # numpy has no bfloat16
 
 
 def _refuse_masked(data, name):

@@ -111,10 +111,12 @@ def _test_fold(spaces, sample, trained, tested, seed):
 
 
 def mean_margin(net_margins, margins, net_weight):
-    """Return the weighted mean of the margins of the net and of the views."""
-    if net_weight in (0.0, 1.0):  # the other ones may be nan
-        return net_margins if net_weight else margins
-    return net_weight * net_margins + (1 - net_weight) * margins
+    """Return the weighted mean of the margins of the net and of the views, and those of the views for rows that have no other."""
+    if net_weight == 0:
+        return margins
+    # Without views, all of their margins are nan.
+    mean = net_margins if net_weight == 1 else net_weight * net_margins + (1 - net_weight) * margins
+    return np.where(np.isnan(net_margins), margins, mean)
 
 
 def _predict_rightly(models, most_trusted_first, tested, y):

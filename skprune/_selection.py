@@ -76,7 +76,7 @@ def select_rows(
     ------
     ValueError
         If a parameter is out of its range, `y` is missing or has another length, a callable does not return `n_keep`
-        different row numbers, or ``"coverage"`` gets the margins of some rows only.
+        different row numbers.
 
     Warns
     -----
@@ -91,6 +91,11 @@ def select_rows(
     See Also
     --------
     ForgettingSelector : Computes the scores and calls this function.
+
+    Notes
+    -----
+    Rows that were never presented, as a sampler with replacement leaves them out, are unknown. They are no suspects. If `k` is a
+    number, the same share of them is kept as of all rows, drawn at random. A callable gets them with the other rows.
 
     References
     ----------

@@ -370,7 +370,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
-            Mask, or row numbers in ascending order.
+            Mask, or row numbers in ascending order. A `datasets.Dataset` needs row numbers,
+            ``dataset.select(selector.get_support(indices=True))``. It takes True and False for the numbers 1 and 0.
 
         Raises
         ------
@@ -432,7 +433,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : container with n_samples rows, default=None
-            The rows passed to `fit`, in any representation. Their columns and their index are added to the table.
+            The rows passed to `fit`, in any representation, but no torch Dataset. Their columns and their index are added to the
+            table. Of a dict of arrays, only those with one dimension are. Other entries, such as pictures, become one column "x".
         y : array-like of shape (n_samples,), default=None
             Labels to show instead of those passed to `fit`: one name for all rows of a class.
 
@@ -448,6 +450,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If pandas is not installed.
         ValueError
             If `X` contains other rows than those passed to `fit`, or `y` has another length or several names for a class.
+        TypeError
+            If `X` is a torch Dataset.
         """
         check_is_fitted(self)
         if X is not None:

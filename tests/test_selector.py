@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 import random
 
+import datasets
 import joblib
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from conftest import MLP, in_new_process, make_net
+from PIL import Image
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -697,6 +699,20 @@ def test_fit_on_embeddings_and_transform_the_texts(fitted, other):
         assert selector.transform(numbers).shape == (2, 4)
 
 
+def test_tensors_under_array_api_dispatch(data, monkeypatch):
+    X, y = (torch.tensor(part) for part in data)
+    X[3, 1] = torch.nan
+    expected = ForgettingSelector(k=30, random_state=0).fit(X, y)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        selector = ForgettingSelector(k=30, random_state=0)
+        X_kept, y_kept = selector.fit_resample(X, y)
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+    rows = torch.from_numpy(selector.get_support(indices=True))
+    assert torch.equal(y_kept, y[rows])
+    torch.testing.assert_close(X_kept, X[rows], rtol=0, atol=0, equal_nan=True)
+
+
 class Labelled(torch.utils.data.Dataset):
     def __init__(self, X, make):
         self.X = torch.as_tensor(X)
@@ -928,6 +944,42 @@ def test_a_table_of_suspects(noisy_digits):
     with_names = selector.label_issues(frame)
     assert with_names.index.tolist() == [1000 + row for row in issues["row"]]
     assert with_names["name"].tolist() == [f"digit {row}" for row in issues["row"]]
+
+
+def pictures(X):
+    return [Image.fromarray(row.reshape(8, 8).astype(np.uint8)) for row in X]
+
+
+COLUMNS = {
+    "dict": (
+        lambda X: {"picture": X.reshape(-1, 8, 8), "file": list(map(str, range(len(X)))), "pair": X[:, :2]},
+        "file",
+    ),
+    "SliceDict": (lambda X: SliceDict(picture=X, file=np.arange(len(X)).astype(str)), "file"),
+    "tensor": (lambda X: torch.arange(len(X)), "x"),
+    "pictures": (lambda X: X.reshape(-1, 8, 8), "x"),
+    "bfloat16": (lambda X: torch.from_numpy(X[:, :1]).bfloat16(), "x0"),
+    "lists that differ in length": (lambda X: [[row] * (1 + row % 2) for row in range(len(X))], "x"),
+    "datasets": (lambda X: datasets.Dataset.from_dict({"picture": pictures(X)}), "picture"),
+}
+
+
+@pytest.mark.parametrize("container", COLUMNS)
+def test_columns_of_other_containers_in_the_table(noisy_digits, container):
+    selector, X, *_ = noisy_digits
+    make, column = COLUMNS[container]
+    others = make(X)
+    issues = selector.label_issues(others)
+    assert issues.columns.tolist() == ["row", "label", "likely_label", "trust", column]
+    source = others[column] if column in ("file", "picture") else others
+    for row, entry in zip(issues["row"][:3], issues[column][:3], strict=True):
+        assert np.ravel(entry).tolist() == np.ravel(source[row] if column != "x0" else source[row].float()).tolist()
+
+
+def test_a_torch_dataset_has_no_columns(noisy_digits):
+    selector, X, *_ = noisy_digits
+    with pytest.raises(TypeError, match=r"columns of a TensorDataset.*list of file names"):
+        selector.label_issues(torch.utils.data.TensorDataset(torch.from_numpy(X)))
 
 
 def test_names_of_classes_in_the_table(noisy_digits):
