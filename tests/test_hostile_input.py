@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from conftest import MLP, make_net
@@ -227,6 +228,7 @@ LABELS = [
     pytest.param(pd.Series(pd.Categorical(NAMES[Y], categories=[*NAMES, "oak"])), SAME, id="an empty category"),
     pytest.param(pd.Series(Y, dtype="Int64"), SAME, id="nullable"),
     pytest.param(pl.Series(NAMES[Y]), SAME, id="of polars"),
+    pytest.param(pa.array(NAMES[Y]), SAME, id="of pyarrow"),
     pytest.param(torch.from_numpy(Y), SAME, id="a tensor"),
     pytest.param(torch.from_numpy(Y.astype(float)).requires_grad_(), SAME, id="a tensor that requires grad"),
     pytest.param(read_only(Y), SAME, id="read-only"),

@@ -3,6 +3,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -38,6 +39,25 @@ def test_polars():
     assert take_rows(frame, ROWS).equals(pl.DataFrame(X[ROWS], schema=list("abc")))
     assert take_rows(frame["a"], ROWS).to_list() == [3, 9]
     assert count_rows(frame) == count_rows(frame["a"]) == 4
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array(["a", "b", "c", "d"]),
+        pa.chunked_array([["a"], ["b", "c", "d"]]),
+        pa.array(list("abcd")).dictionary_encode(),
+    ],
+    ids=["array", "chunked", "dictionary"],
+)
+def test_arrow_arrays(array):
+    kept = take_rows(array, ROWS)
+    assert (type(kept), kept.type, kept.to_pylist()) == (type(array), array.type, ["b", "d"])
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    with pytest.raises(TypeError, match=r"got LazyFrame.*collect\(\)"):
+        count_rows(pl.LazyFrame(X))
 
 
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])
