@@ -102,6 +102,7 @@ MASKED = (ValueError, r"is a masked array with masked entries.*filled")
 NO_NUMBERS = (ValueError, r"computes with.*numbers.*Encode them with ForgettingSelector\(encoder=")
 COLUMN_T = (TypeError, r"Column 't' of X can't be encoded.*encoder=")
 MORE_COLUMNS = (RuntimeError, r"(?s)mat1 and mat2.*gets a batch of X")  # than the net has inputs
+RECORDS = (ValueError, "computes with real numbers")
 COMPLEX = (ValueError, "Complex data not supported")
 TOO_LARGE = (ValueError, r"too large for float32.*Scale them in an earlier step")
 NO_LAYOUT = (TypeError, r"layout torch.sparse_coo.*to_dense\(\)")
@@ -119,6 +120,7 @@ FEATURES = [
     pytest.param(X[:1], (ValueError, "one class"), (ValueError, "one class"), id="one row"),
     pytest.param(X[:2], ANY, ANY, id="two rows"),
     pytest.param(X[:5], ANY, ANY, id="fewer rows than a batch"),
+    pytest.param(FRAME.to_records(), (ValueError, "matrix of numbers, got rows of type tuple"), RECORDS, id="records"),
     pytest.param(X[:, 0], (ValueError, "Reshape your data"), (RuntimeError, "mat1 and mat2"), id="one dimension"),
     pytest.param(None, NO_ROW_NUMBERS, NO_ROW_NUMBERS, id="nothing"),
     pytest.param((row for row in X), NO_ROW_NUMBERS, NO_ROW_NUMBERS, id="a generator"),
