@@ -89,7 +89,7 @@ def check_is_matrix(X):
         return
     if row.ndim > 2:
         raise ValueError(_not_a_matrix(f"rows of shape {row.shape[1:]}", "X.reshape(len(X), -1) or embeddings"))
-    if row.dtype.kind in "US" or (row.ndim == 1 and np.asarray(row.tolist()).dtype.kind not in "biufc"):
+    if row.dtype.kind in "USV" or (row.ndim == 1 and np.asarray(row.tolist()).dtype.kind not in "biufc"):
         what, kind = "rows" if row.ndim == 1 else "values", type(row.ravel().tolist()[0]).__name__
         raise ValueError(_not_a_matrix(f"{what} of type {kind}", "the output of a vectorizer or embeddings"))
 

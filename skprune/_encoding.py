@@ -173,6 +173,10 @@ def _to_series(name, column, pd):
         values = np.asarray(column)
         column = pd.Series(values if values.ndim == 1 else list(values))
     column = column.infer_objects()
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    elif _is_category(column) and isinstance(column.cat.categories.dtype, pd.IntervalDtype):  # which pandas.cut makes
+        column = column.cat.rename_categories(column.cat.categories.astype(str))
     dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
     types = set(map(type, column.dropna())) if dtype.kind == "O" and dtype.type is np.object_ else {dtype.type}
     refused = sorted(kind.__name__ for kind in types if not issubclass(kind, _ENCODABLE))

@@ -46,7 +46,8 @@ def count_rows(X):
     if not hasattr(X, "__len__"):
         raise TypeError(
             f"Expected a container with one entry per row, got {type(X).__name__}, which has no length. Rows are indexed by "
-            "their number, so load a stream, such as a datasets.IterableDataset, completely, or pass a list or an array."
+            "their number, so load a stream, such as a datasets.IterableDataset, completely, collect() a LazyFrame, or pass a "
+            "list or an array."
         )
     return len(X)
 
@@ -89,7 +90,7 @@ def take_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)]
     if is_table(X):
         return X.select(rows)
-    if hasattr(X, "to_pylist"):  # a table or an array of pyarrow
+    if is_arrow(X) or hasattr(X, "dictionary_encode"):  # of an array of pyarrow
         return X.take(rows)
     if isinstance(X, (list, tuple, range)):
         # itemgetter returns a bare item for one row, and raises for none.

@@ -280,7 +280,9 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_[0]!r}."
+                f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_.tolist()[0]!r}. A "
+                "fold or a small sample of sorted or rare labels may have lost the others: shuffle or stratify the rows, as "
+                "StratifiedKFold does, or start a halving search with more rows."
             )
         self._codes = codes.astype(np.int64)
         self._selection_seed, *seeds = self._draw_seeds().tolist()

@@ -281,17 +281,32 @@ def test_only_the_rows_of_fit_are_encoded():
         ([b"ash"] * N_ROWS, "bytes"),
         ([{"tree": 1}] * N_ROWS, "dict"),
         (np.full(N_ROWS, 1j), "complex"),
-        (pd.period_range("2024", periods=N_ROWS), "Period"),
         (pd.interval_range(0, N_ROWS), "Interval"),
         (["ash", {"beech"}] * (N_ROWS // 2), "set"),
         (pd.Categorical([(row,) for row in range(N_ROWS)]), "tuple"),
     ],
-    ids=["lists", "bytes", "dicts", "complex", "periods", "intervals", "sets", "categories"],
+    ids=["lists", "bytes", "dicts", "complex", "intervals", "sets", "categories"],
 )
 def test_a_column_that_cannot_be_encoded_is_named(column, kind):
     X = pd.DataFrame({"number": NUMBERS, "odd one": column})
     with pytest.raises(TypeError, match=rf"Column 'odd one' of X can't be encoded.*type {kind}.*encoder="):
         ForgettingSelector().fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("column", "same"),
+    [
+        (pd.cut(NUMBERS, [0, 9, 30]), np.where(NUMBERS == 0, None, np.where(NUMBERS > 9, "large", "a small one"))),
+        (pd.period_range("2024", periods=N_ROWS, freq="D"), pd.date_range("2024", periods=N_ROWS)),
+    ],
+    ids=["cut", "periods"],
+)
+def test_intervals_of_cut_are_words_and_periods_are_dates(column, same):
+    X, X_same = pd.DataFrame({"column": column}), pd.DataFrame({"column": same})
+    selector = ForgettingSelector(k=0.5, random_state=0).fit(X, Y)
+    expected = ForgettingSelector(k=0.5, random_state=0).fit(X_same, Y)
+    np.testing.assert_array_equal(selector.encoder_.transform(X), expected.encoder_.transform(X_same))
+    assert_frame_equal(selector.transform(X), X[selector.get_support()])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from conftest import MLP, make_net
@@ -101,6 +102,7 @@ MASKED = (ValueError, r"is a masked array with masked entries.*filled")
 NO_NUMBERS = (ValueError, r"computes with.*numbers.*Encode them with ForgettingSelector\(encoder=")
 COLUMN_T = (TypeError, r"Column 't' of X can't be encoded.*encoder=")
 MORE_COLUMNS = (RuntimeError, r"(?s)mat1 and mat2.*gets a batch of X")  # than the net has inputs
+RECORDS = (ValueError, "computes with real numbers")
 COMPLEX = (ValueError, "Complex data not supported")
 TOO_LARGE = (ValueError, r"too large for float32.*Scale them in an earlier step")
 NO_LAYOUT = (TypeError, r"layout torch.sparse_coo.*to_dense\(\)")
@@ -118,6 +120,7 @@ FEATURES = [
     pytest.param(X[:1], (ValueError, "one class"), (ValueError, "one class"), id="one row"),
     pytest.param(X[:2], ANY, ANY, id="two rows"),
     pytest.param(X[:5], ANY, ANY, id="fewer rows than a batch"),
+    pytest.param(FRAME.to_records(), (ValueError, "matrix of numbers, got rows of type tuple"), RECORDS, id="records"),
     pytest.param(X[:, 0], (ValueError, "Reshape your data"), (RuntimeError, "mat1 and mat2"), id="one dimension"),
     pytest.param(None, NO_ROW_NUMBERS, NO_ROW_NUMBERS, id="nothing"),
     pytest.param((row for row in X), NO_ROW_NUMBERS, NO_ROW_NUMBERS, id="a generator"),
@@ -230,6 +233,7 @@ LABELS = [
     pytest.param(pd.Series(pd.Categorical(NAMES[Y], categories=[*NAMES, "oak"])), SAME, id="an empty category"),
     pytest.param(pd.Series(Y, dtype="Int64"), SAME, id="nullable"),
     pytest.param(pl.Series(NAMES[Y]), SAME, id="of polars"),
+    pytest.param(pa.array(NAMES[Y]), SAME, id="of pyarrow"),
     pytest.param(torch.from_numpy(Y), SAME, id="a tensor"),
     pytest.param(torch.from_numpy(Y.astype(float)).requires_grad_(), SAME, id="a tensor that requires grad"),
     pytest.param(read_only(Y), SAME, id="read-only"),
@@ -257,7 +261,9 @@ LABELS = [
     ),
     pytest.param(np.ma.masked_equal(Y, 2), MASKED, id="masked"),
     pytest.param(Y + 0.5, (ValueError, "Unknown label type: continuous"), id="continuous"),
-    pytest.param(np.zeros(N_ROWS), (ValueError, "at least two classes, got one"), id="one class"),
+    pytest.param(
+        np.zeros(N_ROWS), (ValueError, r"at least two classes, got one class: 0\.0\. .*StratifiedKFold"), id="one class"
+    ),
     pytest.param(np.eye(3)[Y], (ValueError, ONE_HOT.format("y")), id="one-hot"),
     pytest.param(np.eye(3)[Y] > 0, (ValueError, ONE_HOT.format("y")), id="one-hot, bool"),
     pytest.param(torch.eye(3)[Y], (ValueError, ONE_HOT.format("y")), id="one-hot, a tensor"),

@@ -42,11 +42,22 @@ def test_polars():
 
 
 @pytest.mark.parametrize(
-    "column", [pa.array(X[:, 0]), pa.chunked_array([X[:3, 0], X[3:, 0]]), pa.table({"a": X[:, 0]})["a"]]
+    "array",
+    [
+        pa.array(["a", "b", "c", "d"]),
+        pa.chunked_array([["a"], ["b", "c", "d"]]),
+        pa.array(list("abcd")).dictionary_encode(),
+    ],
+    ids=["array", "chunked", "dictionary"],
 )
-def test_arrow_column(column):
-    assert take_rows(column, ROWS).to_pylist() == [3, 9]
-    assert count_rows(column) == 4
+def test_arrow_arrays(array):
+    kept = take_rows(array, ROWS)
+    assert (type(kept), kept.type, kept.to_pylist()) == (type(array), array.type, ["b", "d"])
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    with pytest.raises(TypeError, match=r"got LazyFrame.*collect\(\)"):
+        count_rows(pl.LazyFrame(X))
 
 
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])
