@@ -245,9 +245,10 @@ def describe(results, args):
     n_rows = QUICK_ROWS if args.quick else N_ROWS
     only = "" if set(args.only) >= {*CHOSEN_ON, *REPORTED_ON} else f" --only {shlex.join(args.only)}"
     yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy, means of"
-    yield f"{args.seeds} seed{'s' * (args.seeds > 1)}. {n_rows:,} training rows, of Reuters all, and at most {MAX_TEST_ROWS:,} test rows. Logistic"
-    yield "regression, SVC and boosting have scikit-learn's default settings. A fit is one of them on one data set, with one"
-    yield "share of wrong labels. Labels are made wrong by redrawing them among the other classes.\n"
+    yield f"{args.seeds} seed{'s' * (args.seeds > 1)}. {n_rows:,} training rows, of Reuters all, and at most"
+    yield f"{MAX_TEST_ROWS:,} test rows. Logistic regression, SVC and boosting have scikit-learn's default settings. A fit is"
+    yield "one of them on one data set, with one share of wrong labels. Labels are made wrong by redrawing them among the"
+    yield "other classes.\n"
     for title, names in (("chosen on", CHOSEN_ON), ("not chosen on", REPORTED_ON)):
         part = results[results["data"].isin(names)]
         if len(part):
