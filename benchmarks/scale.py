@@ -142,6 +142,7 @@ def measure_fit(net, file):
         max_epochs=2,
         batch_size=256,
         lr=0.01,
+        verbose=0,
     )
     warm_up()
     X = np.load(file, mmap_mode="r")

@@ -32,6 +32,7 @@ def check_labels(y, name):
             "Whether a row is forgotten depends on its label."
         )
     _refuse_masked(y, "y")
+    _refuse_several(y)
     is_list = isinstance(y, (list, tuple))
     # numpy would turn all labels of a list into strings if one is a string.
     y = column_or_1d(np.array(y, dtype=object) if is_list else checkable(y), warn=True)
@@ -48,6 +49,18 @@ def check_labels(y, name):
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     return y
+
+
+def refuse_params(params, name):
+    """Raise a TypeError for parameters that `fit` does not have, and say where weights belong."""
+    if "sample_weight" in params:
+        raise TypeError(
+            f"{name}.fit got sample_weight, but it judges rows by their labels and uses no weights. They belong to the "
+            "classifier behind it: pipe.fit(X, y, clf__sample_weight=weights) if this is its name in a skprune.Pipeline, which "
+            "cuts the weights along with the rows. With metadata routing, call clf.set_fit_request(sample_weight=True)."
+        )
+    for param in params:
+        raise TypeError(f"{name}.fit() got an unexpected keyword argument {param!r}")
 
 
 def check_lengths(X, y):
@@ -91,13 +104,16 @@ def _not_a_matrix(given, example):
 
 
 def checkable(X):
-    """Return a tensor or sparse matrix in a form that scikit-learn's checks accept, and anything else unchanged."""
+    """Return a tensor as an array, a sparse matrix in a form that scikit-learn's checks accept, and anything else unchanged.
+
+    The checks leave a tensor as it is if scikit-learn's array API dispatch is on.
+    """
     if sparse.issparse(X):
         return X.tocsr()
     if not isinstance(X, torch.Tensor):
         return X
     X = X.detach().cpu()
-    return X.float() if X.is_floating_point() and X.itemsize < 4 else X  # numpy has no bfloat16
+    return (X.float() if X.is_floating_point() and X.itemsize < 4 else X).numpy()  # numpy has no bfloat16
 
 
 def _refuse_masked(data, name):
@@ -109,13 +125,32 @@ def _refuse_masked(data, name):
         )
 
 
+def _refuse_several(y):
+    """Raise if rows have several labels, or one label in several columns."""
+    try:
+        columns = y.toarray() if sparse.issparse(y) else np.asarray(checkable(y))
+    except ValueError:  # lists that differ in length
+        columns = np.array(y, dtype=object)
+    if columns.ndim == 2 and columns.shape[1] > 1:
+        given = f"{columns.shape[1]} columns"
+        y_2d = "y.toarray()" if sparse.issparse(y) else "np.asarray(y)" if isinstance(y, (list, tuple)) else "y"
+        if columns.dtype.kind in "biuf" and ((columns != 0).sum(1) == 1).all() and (columns.sum(1) == 1).all():
+            raise ValueError(
+                f"y must have one label per row, got {given}. Each row has a single 1: pass np.argmax({y_2d}, axis=1)."
+            )
+    elif columns.dtype.kind == "O" and any(isinstance(label, (list, tuple, set, np.ndarray)) for label in columns.flat):
+        given, y_2d = "several labels in a row", "MultiLabelBinarizer().fit_transform(y)"
+    else:
+        return
+    raise ValueError(
+        f"y must have one label per row, got {given}. To prune for each column of labels, use MultiOutputClassifier(pipe)"
+        f".fit(X, {y_2d}), where pipe is a skprune.Pipeline of a selector and a classifier."
+    )
+
+
 def _of_one_type(labels):
-    """Return a list of labels as an array; raise for nested lists, and for numbers or None among strings."""
+    """Return a list of labels as an array; raise for numbers or None among strings."""
     types = {"str" if isinstance(label, str) else type(label).__name__ for label in labels}
-    if types & {"list", "tuple", "set", "ndarray"}:
-        raise ValueError(
-            f"y must have one label per row, got a {' and a '.join(sorted(types))}. Multilabel targets are not supported."
-        )
     array = np.asarray(labels)
     if len(types) > 1 and array.dtype.kind not in "biuf":
         raise ValueError(

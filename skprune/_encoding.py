@@ -58,10 +58,12 @@ def encode(encoder, X, y, net):
     encoder : transformer or None
         A fitted clone. None if nothing was encoded.
     """
-    if isinstance(encoder, str):
+    is_auto = isinstance(encoder, str)
+    if is_auto:
         encoder = _choose_encoder(X, net)
     if encoder is None:
         return X, None
+    X = checkable(X) if is_auto else X
     encoder = clone(encoder)
     # Arrays, whatever output the user has chosen for transformers. Columns without values have no mean.
     with config_context(transform_output="default"), np.errstate(invalid="ignore"):

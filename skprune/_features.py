@@ -48,7 +48,7 @@ def as_numbers(X):
     if is_table(X) or isinstance(X, (Mapping, torch.utils.data.Dataset)):
         return None
     if isinstance(X, torch.Tensor):
-        X = checkable(X).numpy()
+        X = checkable(X)
     elif hasattr(X, "to_numpy"):
         X = X.to_numpy()
     try:

@@ -121,7 +121,7 @@ def _as_matrix(sample):
 
 def _as_array(sample):
     if isinstance(sample, torch.Tensor):
-        return checkable(sample).numpy()
+        return checkable(sample)
     if is_arrow(sample):  # whose columns may have no type in common
         return np.stack([np.asarray(column).astype(object) for column in sample.columns], axis=1)
     try:

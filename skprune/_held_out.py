@@ -113,7 +113,7 @@ def hold_out(X, y, net_margins, *, same_features=False):
     y : ndarray of shape (n_rows,), int64
         Class numbers from 0.
     net_margins : ndarray of shape (n_rows,), float
-        Mean margins of the scoring net, nan where they are not known.
+        Mean margins of the scoring net, nan where they are not known. Rows without one are judged by the models alone.
     same_features : bool, default=False
         Whether the scoring net gets `X` as the models do. If it contradicts far fewer labels even so, it has memorized
         them, and has less weight in trust. A net that may see more than `X` does and contradicts far fewer labels has all
@@ -162,13 +162,17 @@ def _unknown(y, reason, label_noise=np.nan):
 
 
 def _by_net_alone(y, net_margins, reason):
-    return _unknown(y, reason, np.nan if np.isnan(net_margins).any() else float(_contradicted(net_margins, y).mean()))
+    return _unknown(y, reason, np.nan if np.isnan(net_margins).all() else float(_contradicted(net_margins, y).mean()))
 
 
 def _contradicted(net_margins, y):
-    """Tell which labels the net contradicts as strongly as it agrees with the average label of the class."""
-    means = np.bincount(y, net_margins) / np.maximum(np.bincount(y), 1)
-    return (net_margins < -means[y]) & (means[y] > 0)
+    """Tell which labels the net contradicts as strongly as it agrees with the average label of the class.
+
+    It contradicts none of those whose margins are unknown.
+    """
+    known = ~np.isnan(net_margins)
+    means = np.bincount(y, np.where(known, net_margins, 0)) / np.maximum(np.bincount(y, known), 1)
+    return known & (net_margins < -means[y]) & (means[y] > 0)
 
 
 def _ask(views, features, rows, numbers, y, rng):
@@ -209,9 +213,10 @@ def _redraw(y, classes, rng):
 
 
 def _weight_of_net(margins, net_margins, same_features):
-    if np.isnan(net_margins).any():
+    known = ~np.isnan(net_margins)
+    if not known.any():
         return 0.0
-    contradicted, by_net = np.mean(margins < 0), np.mean(net_margins < 0)
+    contradicted, by_net = np.mean(margins[known] < 0), np.mean(net_margins[known] < 0)
     if not same_features:
         return 1.0 if by_net < contradicted - _MAX_SHORTFALL else 0.5
     weight = min(2 * by_net / contradicted, 1) if contradicted else 1

@@ -1,8 +1,12 @@
 """A table of the rows whose labels are probably wrong."""
 
-import numpy as np
+from collections.abc import Mapping
 
-from skprune._checks import is_matrix
+import numpy as np
+from scipy import sparse
+from torch.utils.data import Dataset
+
+from skprune._checks import checkable, is_matrix
 from skprune._rows import is_table, take_rows
 
 
@@ -16,7 +20,7 @@ def make_table(rows, labels, likely_labels, trust, X=None):
     labels, likely_labels : ndarray of shape (n_rows,)
     trust : ndarray of shape (n_rows,), float64
     X : container with n_rows rows, default=None
-        A DataFrame or a matrix; its columns and index are added.
+        Its columns and its index are added.
 
     Returns
     -------
@@ -31,25 +35,43 @@ def make_table(rows, labels, likely_labels, trust, X=None):
     issues = pd.DataFrame(columns)
     if X is None:
         return issues
-    kept = take_rows(X, rows)
+    kept = pd.DataFrame(_kept_columns(X, rows))
+    if hasattr(X, "iloc"):
+        issues = issues.set_axis(kept.index)
+    elif is_numbered(kept):
+        kept = kept.rename(columns=str).add_prefix("x")
+    return pd.concat([issues, _renamed(kept, issues)], axis=1)
+
+
+def _kept_columns(X, rows):
+    """Return some rows of `X` in a form of which pandas makes columns."""
+    if isinstance(X, Dataset):
+        raise TypeError(
+            f"label_issues can't make columns of a {type(X).__name__}, whose samples may be pictures. Pass something that names "
+            "its rows, such as a list of file names, or nothing: the column 'row' then has the row numbers."
+        )
+    if isinstance(X, Mapping) and not sparse.issparse(X):
+        return {name: checkable(take_rows(values, rows)) for name, values in X.items() if _is_column(values)}
+    kept = checkable(take_rows(X, rows))
     if hasattr(kept, "iloc"):
-        kept = kept.to_frame() if kept.ndim == 1 else kept
-        return pd.concat([issues.set_axis(kept.index), _renamed(kept, issues)], axis=1)
+        return kept.to_frame() if kept.ndim == 1 else kept
+    if is_table(kept):  # which has to_pandas as well, but leaves pictures encoded there
+        return kept.with_format(None)[:]
     if hasattr(kept, "to_pandas"):
-        kept = kept.to_pandas()
-    elif is_table(kept):
-        kept = kept.with_format(None)[:]
-    elif is_matrix(kept) and isinstance(kept, (list, tuple)):
-        kept = np.asarray(kept)
-    elif isinstance(kept, (list, tuple)) or np.ndim(kept) == 1:
-        kept = {"x": list(kept)}
-    elif hasattr(kept, "toarray"):
-        kept = kept.toarray()
-    elif np.ndim(kept) > 2:
-        kept = {"x": list(np.asarray(kept))}
-    others = pd.DataFrame(kept)
-    others = others.rename(columns=str).add_prefix("x") if is_numbered(others) else others
-    return pd.concat([issues, _renamed(others, issues)], axis=1)
+        return kept.to_pandas()
+    if hasattr(kept, "toarray"):
+        return kept.toarray()
+    if isinstance(kept, np.ndarray) and kept.ndim == 2:
+        return kept
+    is_even = isinstance(kept, list) and is_matrix(kept) and len(set(map(len, kept))) == 1
+    return np.asarray(kept) if is_even else {"x": list(kept)}
+
+
+def _is_column(values):
+    """Return whether the entries of a part of a mapping are no arrays or lists."""
+    if isinstance(values, (list, tuple)):
+        return np.ndim(values[0]) == 0
+    return not isinstance(values, Mapping) and len(np.shape(values)) == 1
 
 
 def _renamed(table, issues):

@@ -12,7 +12,7 @@ _N_FOLDS = 3
 # Folds are drawn twice for so many rows. Fewer rows tell little either way, and more rows suffice once.
 _ROWS_OF_TWO_DRAWS = range(300, 1500)
 # Trees of a fold, whose forest serves for the views and for the test.
-_N_FOLD_TREES = 25
+_N_FOLD_TREES = 16
 # Shares of the least trusted rows that are left out.
 SHARES = np.array(
     [0, 0.01, 0.02, 0.035, *np.arange(0.05, 0.3, 0.025).round(3), *np.arange(0.3, 0.61, 0.05).round(2)],
@@ -111,10 +111,12 @@ def _test_fold(spaces, sample, trained, tested, seed):
 
 
 def mean_margin(net_margins, margins, net_weight):
-    """Return the weighted mean of the margins of the net and of the views."""
-    if net_weight in (0.0, 1.0):  # the other ones may be nan
-        return net_margins if net_weight else margins
-    return net_weight * net_margins + (1 - net_weight) * margins
+    """Return the weighted mean of the margins of the net and of the views, and those of the views for rows that have no other."""
+    if net_weight == 0:
+        return margins
+    # Without views, all of their margins are nan.
+    mean = net_margins if net_weight == 1 else net_weight * net_margins + (1 - net_weight) * margins
+    return np.where(np.isnan(net_margins), margins, mean)
 
 
 def _predict_rightly(models, most_trusted_first, tested, y):

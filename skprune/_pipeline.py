@@ -21,8 +21,8 @@ from skprune._steps import (
     can_fit_transform,
     can_inverse_transform,
     can_transform,
-    check_intermediate,
     check_order,
+    check_steps,
     combine,
     fit_resample,
     kept_rows,
@@ -173,7 +173,8 @@ class Pipeline(sklearn.pipeline.Pipeline):
         ValueError
             If a parameter names no step, may be validation data, or can't be cut because a sampler makes new rows.
         TypeError
-            If a step before the last has no `transform` or `fit_resample`, or is a Pipeline that selects rows midway.
+            If a step before the last has no `transform` or `fit_resample`, is a Pipeline that selects rows midway, or is a
+            FeatureUnion or ColumnTransformer with a part that selects rows.
         """
         return self._fit_steps("fit_resample", X, y, params)
 
@@ -247,6 +248,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         """Call a fitting method. The steps after a selecting one get the rows that it keeps."""
         self.__dict__.pop("_kept", None)
         first = self._first_selecting()
+        check_steps(self.steps if isinstance(self.steps, (list, tuple)) else [], method)
         self._check_params(first, params)
         if first is None:
             return getattr(super(), method)(X, y, **params)
@@ -310,9 +312,7 @@ class Pipeline(sklearn.pipeline.Pipeline):
         return part
 
     def _check_params(self, position, params):
-        """Check steps and parameters before anything is fitted."""
-        for name, step in self.steps[:-1] if isinstance(self.steps, (list, tuple)) else ():
-            check_intermediate(name, step)
+        """Check parameters before anything is fitted."""
         if position is None:
             return
         # scikit-learn checks the names and parameters of a Pipeline while fitting it.

@@ -32,14 +32,15 @@ class ForgettingRecorder(Callback):
     """Record the forgetting events of every training row while a skorch net trains.
 
     :class:`ForgettingSelector` uses this callback. You can also add it to the callbacks of a net that you train yourself.
-    Rows are numbered as in the data passed to ``net.fit``. Rows that ``train_split`` holds out are never presented.
+    Rows are numbered as in the data passed to ``net.fit``.
 
     Parameters
     ----------
     record : {"batch", "epoch"}, default="batch"
         ``"batch"`` records the predictions that training makes anyway, before each update, as in [1]_. If the iterator
         leaves a row out of an epoch, the row is predicted at the end of the epoch. If a row comes more than once, the
-        first time counts. ``"epoch"`` predicts all rows in evaluation mode at the end of each epoch.
+        first time counts. Rows that ``train_split`` holds out are never presented. ``"epoch"`` predicts all rows, also those held
+        out, in evaluation mode at the end of each epoch.
 
     Attributes
     ----------
@@ -170,11 +171,12 @@ class ForgettingRecorder(Callback):
                 f"{type(net).__name__}.run_single_epoch has taken {len(self.drawn_)} batches from the DataLoader that it has not "
                 "presented, so it is uncertain to which rows the others belong. Let it present each batch that it takes."
             )
-        # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows.
-        left = self._left(dataset_train)
+        # With "batch", these are the rows that the iterator left out. With "epoch", these are all rows, also those held out.
+        dataset = whole_dataset(dataset_train, self.subset_) if self.record == "epoch" else dataset_train
+        left = self._left(dataset)
         if len(left):
-            self._evaluate(net, dataset_train, left)
-            left = self._left(dataset_train)
+            self._evaluate(net, dataset, left)
+            left = self._left(dataset)
         if len(left):
             raise ValueError(
                 f"{len(left)} rows were not presented in epoch {len(net.history)}, the first of them are {left[:5].tolist()}. "
@@ -238,7 +240,6 @@ class ForgettingRecorder(Callback):
         rows, y_true, y_pred = (kept[: self.buffered_] for kept in self.buffer_)
         self.buffer_, self.buffered_ = [], 0
         rows, y_true = rows.to(y_pred.device), y_true.to(y_pred.device, torch.int64)
-        _check_shape(net, y_pred)
         known = self.targets_[rows]
         self.n_changed_ += ((known != y_true) & (known != _UNKNOWN)).sum()
         self.targets_[rows] = y_true
@@ -250,6 +251,7 @@ class ForgettingRecorder(Callback):
         chosen = order[first & (self.scores_._tally.presentations[ordered] <= self.n_epochs_)]
 
         probabilities = _probabilities(net, y_pred[chosen].float())
+        _check_shape(net, y_pred, probabilities)
         if len(chosen):
             error = torch.maximum((probabilities.sum(1) - 1).abs().max(), -probabilities.min())
             self.error_ = torch.maximum(self.error_, error)
@@ -319,10 +321,16 @@ def _probabilities(net, y_pred):
     nonlinearity = net.predict_nonlinearity
     if nonlinearity == "auto":
         # A compiled criterion contains the original one.
-        criteria = net.criterion_.modules() if net.compile else [net.criterion_]
+        criteria = list(net.criterion_.modules()) if net.compile else [net.criterion_]
         takes_logits = any(isinstance(criterion, torch.nn.CrossEntropyLoss) for criterion in criteria)
         nonlinearity = partial(torch.softmax, dim=-1) if takes_logits else None
+        if any(isinstance(criterion, torch.nn.BCEWithLogitsLoss) for criterion in criteria) and y_pred.ndim == 1:
+            nonlinearity = _of_two_classes
     return y_pred if nonlinearity is None else nonlinearity(y_pred)
+
+
+def _of_two_classes(logits):
+    return torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
 
 
 def outcome_of(probabilities, y_true):
@@ -362,11 +370,12 @@ def _check_targets(dataset, n_changed):
         )
 
 
-def _check_shape(net, y_pred):
-    if y_pred.ndim != 2 or y_pred.shape[1] < 2:
+def _check_shape(net, y_pred, probabilities):
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise ValueError(
             f"The net's predictions have shape {tuple(y_pred.shape)} for {len(y_pred)} rows; expected one number per row and "
-            f"class, with at least two classes. The module {type(net.module_).__name__} may be for regression."
+            f"class, with at least two classes. The module {type(net.module_).__name__} may be for regression. For two classes, "
+            "use two outputs and CrossEntropyLoss, or NeuralNetBinaryClassifier with one output and BCEWithLogitsLoss."
         )
 
 

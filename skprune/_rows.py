@@ -28,9 +28,10 @@ def count_rows(X):
     ValueError
         If the values of a mapping differ in length.
     TypeError
-        If `X` has no length.
+        If `X` has no length, or is a `datasets.DatasetDict`.
     """
     if isinstance(X, Mapping) and not sparse.issparse(X):
+        _refuse_splits(X)
         lengths = {key: count_rows(values) for key, values in X.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"All values of a dict of arrays must have the same length, got the lengths {lengths}.")
@@ -48,6 +49,16 @@ def count_rows(X):
             "their number, so load a stream, such as a datasets.IterableDataset, completely, or pass a list or an array."
         )
     return len(X)
+
+
+def _refuse_splits(X):
+    """Raise a TypeError if a mapping contains datasets, as a `datasets.DatasetDict` does."""
+    splits = [key for key, values in X.items() if is_table(values) or isinstance(values, Dataset)]
+    if splits:
+        raise TypeError(
+            f"Expected the rows of one dataset, got a {type(X).__name__} with the splits {', '.join(map(repr, splits))}. Pass "
+            f"the split that you train on, X[{splits[0]!r}]; the others stay as they are."
+        )
 
 
 def take_rows(X, rows):
@@ -78,7 +89,7 @@ def take_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)]
     if is_table(X):
         return X.select(rows)
-    if is_arrow(X):
+    if hasattr(X, "to_pylist"):  # a table or an array of pyarrow
         return X.take(rows)
     if isinstance(X, (list, tuple, range)):
         # itemgetter returns a bare item for one row, and raises for none.

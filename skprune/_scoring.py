@@ -58,7 +58,9 @@ def score_runs(net, X, y, *, record, seeds, store=None, n_jobs=None, progress=Fa
     epochs_bar = progress and effective_n_jobs(n_jobs) == 1
     jobs = [delayed(_run)(store, key, os.getpid(), training, seeds[number], epochs_bar) for number in missing]
     trained = _parallel(n_jobs, progress)(jobs)
-    bar = tqdm(trained, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(seeds) == 1)
+    bar = tqdm(
+        trained, desc="Scoring nets", total=len(jobs), unit="run", disable=not progress or len(seeds) == 1 or not jobs
+    )
     for number, run in zip(missing, bar, strict=True):
         runs[number] = run
     problem = next((run.problem for run in runs if run.problem), problem)

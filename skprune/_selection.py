@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 
 from skprune._scores import ForgettingScores, ScoresLike, as_scores
 from skprune._strategies import STRATEGIES, UNTESTED_RULE, count_kept, keep_rows, keep_trusted, make_choice
@@ -76,7 +76,7 @@ def select_rows(
     ------
     ValueError
         If a parameter is out of its range, `y` is missing or has another length, a callable does not return `n_keep`
-        different row numbers, or ``"coverage"`` gets the margins of some rows only.
+        different row numbers.
 
     Warns
     -----
@@ -91,6 +91,11 @@ def select_rows(
     See Also
     --------
     ForgettingSelector : Computes the scores and calls this function.
+
+    Notes
+    -----
+    Rows that were never presented, as a sampler with replacement leaves them out, are unknown. They are no suspects. If `k` is a
+    number, the same share of them is kept as of all rows, drawn at random. A callable gets them with the other rows.
 
     References
     ----------
@@ -204,10 +209,10 @@ def check_training(estimator, record, n_runs, judge):
     check_choice("record", record, ("batch", "epoch"))
     if isinstance(n_runs, bool) or not isinstance(n_runs, numbers.Integral) or n_runs < 1:
         raise ValueError(f"n_runs must be an int >= 1; got {n_runs!r}.")
-    if estimator is not None and not isinstance(estimator, NeuralNetClassifier):
+    if estimator is not None and not isinstance(estimator, (NeuralNetClassifier, NeuralNetBinaryClassifier)):
         raise TypeError(
-            "estimator must be a skorch NeuralNetClassifier, which trains in epochs, or None for the built-in net; got "
-            f"{estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
+            "estimator must be a skorch NeuralNetClassifier or NeuralNetBinaryClassifier, which train in epochs, or None for the "
+            f"built-in net; got {estimator!r}. To train another classifier on the kept rows, make it the step after the selector."
         )
 
 

@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Bunch, check_array, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 
 from skprune._batches import check_columns
 from skprune._cache import Lineage, find_store
-from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix
+from skprune._checks import check_is_matrix, check_labels, check_lengths, checkable, is_matrix, refuse_params
 from skprune._default_net import make_default_net
 from skprune._encoding import check_encoder, encode
 from skprune._features import reduce_sparse
@@ -53,9 +53,10 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : NeuralNetClassifier, default=None
-        The scoring net, a skorch `NeuralNetClassifier` or subclass. A clone of it is trained on every row. Its own
-        validation split is switched off unless it is a predefined set. If None, a small multilayer perceptron that
+    estimator : NeuralNetClassifier or NeuralNetBinaryClassifier, default=None
+        The scoring net, of skorch. A clone of it is trained on every row. Its `train_split` holds out rows only if a callback
+        monitors a score on these, such as ``EarlyStopping("valid_loss")``. All rows are then predicted at the end of each
+        epoch, as with ``record="epoch"``. If None, a small multilayer perceptron that
         standardizes its input is used. It requires `X`, once encoded, to be two-dimensional and numeric. If `X` is sparse
         and has more than 100 columns, the net gets its coordinates along at most 100 singular vectors.
     k : "auto", float in (0, 1] or int >= 1, default="auto"
@@ -150,7 +151,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Names of features seen during `fit`. Only defined if all names of `X` are strings.
     encoder_ : transformer or None
         Encoder that was fitted to `X`. None if nothing was encoded.
-    estimator_ : NeuralNetClassifier
+    estimator_ : NeuralNetClassifier or NeuralNetBinaryClassifier
         Trained scoring net of the last run. It takes encoded features, ``encoder_.transform(X)``, or those of `X` if
         `encoder_` is None. The built-in net takes any numeric dtype, or the coordinates that it gets of a sparse `X`; other nets
         take their own dtype, such as float32. It predicts positions in `classes_`. If the run was not trained by this fit
@@ -195,7 +196,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator: NeuralNetClassifier | None = None,
+        estimator: NeuralNetClassifier | NeuralNetBinaryClassifier | None = None,
         *,
         k: float | str = "auto",
         strategy: Strategy = "coverage",
@@ -230,7 +231,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, forgetting_scores: ScoresLike | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, forgetting_scores: ScoresLike | None = None, **params: Any) -> Self:
         """Train the scoring net and record what it forgets.
 
         Parameters
@@ -245,6 +246,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Class labels of any type.
         forgetting_scores : ForgettingScores or array-like of shape (n_samples,), default=None
             Scores computed elsewhere. If given, no net is trained.
+        **params : dict
+            Refused. An error says that `sample_weight` belongs to the classifier behind the selector.
 
         Returns
         -------
@@ -257,11 +260,13 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If a parameter is out of its range; if `X`, `y` and the scores differ in length; if `y` is missing, continuous
             or has one class; if the built-in net gets nan, inf, images or texts; or if the loss of the net becomes nan.
         TypeError
-            If `estimator` is not a skorch `NeuralNetClassifier`, `X` has no length, or the built-in net gets a dict or Dataset.
+            If `estimator` is not such a net of skorch, `X` has no length, the built-in net gets a dict or Dataset, or
+            `params` are given.
         KeyboardInterrupt
             If the training is interrupted by Ctrl-C, or by a callback other than skorch's `EarlyStopping` and its
             subclasses. The selector is then not fitted.
         """
+        refuse_params(params, type(self).__name__)
         for name in _FITTED:
             self.__dict__.pop(name, None)
         check_selection(**self._get_selecting())
@@ -329,13 +334,15 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=False, skip_check_array=True)  # names of features
         return take_rows(X, self._selected())
 
-    def fit_resample(self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None) -> tuple[Any, Any]:
+    def fit_resample(
+        self, X: Any, y: Any, forgetting_scores: ScoresLike | None = None, **params: Any
+    ) -> tuple[Any, Any]:
         """Fit to the data and return the kept rows with their labels.
 
         Parameters
         ----------
-        X, y, forgetting_scores : see :meth:`fit`
-            Training rows, their class labels and, optionally, scores computed elsewhere.
+        X, y, forgetting_scores, **params : see :meth:`fit`
+            Training rows, their class labels and, optionally, scores computed elsewhere. `params` are refused.
 
         Returns
         -------
@@ -349,7 +356,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError, TypeError, KeyboardInterrupt
             As in :meth:`fit`.
         """
-        rows = self.fit(X, y, forgetting_scores=forgetting_scores)._selected()
+        rows = self.fit(X, y, forgetting_scores=forgetting_scores, **params)._selected()
         return take_rows(X, rows), take_rows(y, rows)
 
     def get_support(self, indices: bool = False) -> NDArray[Any]:
@@ -363,7 +370,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         support : ndarray of shape (n_samples,), bool, or (n_kept,), int64
-            Mask, or row numbers in ascending order.
+            Mask, or row numbers in ascending order. A `datasets.Dataset` needs row numbers,
+            ``dataset.select(selector.get_support(indices=True))``. It takes True and False for the numbers 1 and 0.
 
         Raises
         ------
@@ -414,7 +422,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return Bunch(shares=shares, scores=scores, errors=errors)
 
     @property
-    def estimator_(self) -> NeuralNetClassifier:
+    def estimator_(self) -> NeuralNetClassifier | NeuralNetBinaryClassifier:
         if "_net" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} has no attribute 'estimator_': it has trained no net")
         return self._net.get()
@@ -425,7 +433,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : container with n_samples rows, default=None
-            The rows passed to `fit`, in any representation. Their columns and their index are added to the table.
+            The rows passed to `fit`, in any representation, but no torch Dataset. Their columns and their index are added to the
+            table. Of a dict of arrays, only those with one dimension are. Other entries, such as pictures, become one column "x".
         y : array-like of shape (n_samples,), default=None
             Labels to show instead of those passed to `fit`: one name for all rows of a class.
 
@@ -441,6 +450,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If pandas is not installed.
         ValueError
             If `X` contains other rows than those passed to `fit`, or `y` has another length or several names for a class.
+        TypeError
+            If `X` is a torch Dataset.
         """
         check_is_fitted(self)
         if X is not None:

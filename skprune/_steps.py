@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import sklearn.pipeline
+from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 
 from skprune._rows import count_rows, has_entry_per_row, take_rows
@@ -80,7 +81,16 @@ def parts_of(steps):
     return parts[:-1] if skipped(steps[parts[-1][0] :]) else parts
 
 
-def check_intermediate(name, step):
+def check_steps(steps, method):
+    """Raise a TypeError if steps can't be fitted one after the other by a method of a Pipeline."""
+    for name, step in steps[:-1]:
+        _check_intermediate(name, step)
+    # Only fit_transform returns what the last step joins while fitting.
+    for name, step in steps if method == "fit_transform" else steps[:-1]:
+        _check_joins(name, step)
+
+
+def _check_intermediate(name, step):
     selects_inside = isinstance(step, sklearn.pipeline.Pipeline) and any(selects(part) for _, part in step.steps)
     if selects_inside and not selects(step):
         raise TypeError(
@@ -92,6 +102,29 @@ def check_intermediate(name, step):
             "All intermediate steps should be transformers and implement fit and transform or fit_resample, or be the "
             f"string 'passthrough'; '{step}' (type {type(step)}) doesn't"
         )
+
+
+def _check_joins(name, step):
+    for part in _parts_that_drop_rows(step):
+        raise TypeError(
+            f"The step {name!r} joins columns of its parts side by side, but its part {part!r} drops rows, so its rows would be "
+            "others than those of y and of the other parts. Put the step that selects rows in front of "
+            f"{name!r}, as a step of the skprune.Pipeline, which cuts X and y together."
+        )
+
+
+def _parts_that_drop_rows(step):
+    """Return the names of the parts of a FeatureUnion or ColumnTransformer that drop rows while fitting."""
+    if not isinstance(step, (sklearn.pipeline.FeatureUnion, ColumnTransformer)):
+        return []
+    parts = step.transformer_list if isinstance(step, sklearn.pipeline.FeatureUnion) else step.transformers
+    return [name for name, part, *_ in parts if _drops_rows(part)]
+
+
+def _drops_rows(step):
+    if isinstance(step, sklearn.pipeline.Pipeline):
+        return any(_drops_rows(part) for _, part in step.steps)
+    return selects(step) or bool(_parts_that_drop_rows(step))
 
 
 def fit_resample(selector, X, y, params):

@@ -102,7 +102,27 @@ def make_choice(strategy, scores, never_learned, tie_break, rule):
     if strategy == "random":
         return lambda scores, n_keep, rng: _smallest(n_keep, [rng.random(len(scores))], np.arange(len(scores)))
     sign = -1 if strategy == "most_forgotten" else 1
-    return partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=sign)
+    by_count = partial(_by_count, never_learned=never_learned, tie_break=tie_break, sign=sign)
+    return _with_unknown(by_count, lambda scores: scores.presentations == 0, scores)
+
+
+def _with_unknown(choose, is_unknown, scores):
+    """Return `choose`, but for unknown rows, of which the same share is kept as of all rows, drawn at random.
+
+    If nothing is known of any row of `scores`, as for an array, `choose` is returned as it is.
+    """
+    unknown = is_unknown(scores)
+    if unknown.all() or not unknown.any():
+        return choose
+
+    def choose_with_unknown(scores, n_keep, rng):
+        unknown = is_unknown(scores)
+        known, others = np.flatnonzero(~unknown), np.flatnonzero(unknown)
+        n_known = round(n_keep * len(known) / max(len(scores), 1))
+        kept = known[choose(scores.take(known), n_known, rng)]
+        return np.concatenate([kept, rng.choice(others, n_keep - n_known, replace=False)])
+
+    return choose_with_unknown
 
 
 def _by_count(scores, n_keep, rng, never_learned, tie_break, sign):
@@ -119,13 +139,12 @@ def _coverage(scores, rule):
     if unknown.all():  # only counts are known, as for an array
         choose = Rule(None, rule.exponent).chooser(trust, 0)
         return lambda scores, n_keep, rng: choose(-scores.events.astype(np.float64), n_keep, rng)
-    if unknown.any():
-        raise ValueError(
-            f"strategy='coverage' needs the margin of every row, but {unknown.sum()} of {len(unknown)} rows have none, because "
-            "they were never presented. Leave them out of X and y, or use strategy='most_forgotten'."
-        )
-    choose = rule.chooser(trust, scores.suspects.sum())
-    return lambda scores, n_keep, rng: choose(scores.trust, n_keep, rng)
+    spread = rule.chooser(trust[~unknown], scores.suspects.sum())
+
+    def choose_by_trust(scores, n_keep, rng):
+        return spread(scores.trust, n_keep, rng)
+
+    return _with_unknown(choose_by_trust, lambda scores: np.isnan(scores.trust), scores)
 
 
 class Rule(NamedTuple):

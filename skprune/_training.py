@@ -1,5 +1,6 @@
 """One training of the scoring net: prepare it, train it on every row, and pickle it."""
 
+import numbers
 import os
 import pickle
 import random
@@ -11,10 +12,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import skorch.dataset
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import KFold, StratifiedKFold
+from skorch import NeuralNetBinaryClassifier
 from skorch.callbacks import Callback, EarlyStopping
+from skorch.dataset import Dataset, ValidSplit
 from tqdm import tqdm
 
 from skprune._batches import LabelledDataset, make_batches
@@ -27,6 +30,8 @@ from skprune._scores import ForgettingScores
 _REGRESSION = tuple(
     getattr(torch.nn, f"{name}Loss") for name in ("MSE", "L1", "SmoothL1", "Huber", "PoissonNLL", "GaussianNLL")
 )
+# Users expect one output to be enough for two classes.
+_ONE_OUTPUT = torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss
 
 
 class Training(NamedTuple):
@@ -62,17 +67,18 @@ def train(training, seed, *, epochs_bar=False):
         return Run(scores, net.max_epochs, net)
     recorder, generator, complete = ForgettingRecorder(record), _CheckGenerator(), _CompleteEpochs(bar)
     with _seeded(seed), bar:
-        net = _prepare(net, recorder, generator, complete)
+        net = _prepare(net, y.max() + 1, recorder, generator, complete)
         _fit(net, X, y)
-    if len(recorder.scores_) != len(y):
-        raise ValueError(
-            f"{type(net).__name__}.fit trained on {len(recorder.scores_)} of {len(y)} rows, but every row must be presented."
-        )
-    recorder.check_targets(net, y)
     has_stopped = any(isinstance(part, EarlyStopping) and part.misses_ >= part.patience for _, part in net.callbacks_)
     if complete.n_epochs_ < complete.max_epochs_ and not has_stopped:
         # skorch ends a training at Ctrl-C without an error.
         raise KeyboardInterrupt("The training of the scoring net was interrupted.")
+    n_presented = np.count_nonzero(recorder.scores_.presentations)
+    if n_presented != len(y):
+        raise ValueError(
+            f"{type(net).__name__}.fit trained on {n_presented} of {len(y)} rows, but every row must be presented."
+        )
+    recorder.check_targets(net, y)
     _tidy(net)
     problem = None
     if generator.is_disturbed_:
@@ -98,7 +104,9 @@ def unpack(content):
 
 def _fit(net, X, y):
     """Fit the net. If it fails, say what its module and criterion get and must return."""
-    n_classes = y.max() + 1
+    n_classes = n_outputs = y.max() + 1
+    if isinstance(net, NeuralNetBinaryClassifier):
+        n_outputs, y = 1, y.astype(np.float32)  # as its criterion takes them
     X = LabelledDataset(X, y) if isinstance(X, torch.utils.data.Dataset) else X  # skorch uses the labels of a Dataset
     try:
         net.fit(X, y)
@@ -111,7 +119,7 @@ def _fit(net, X, y):
     except (TypeError, RuntimeError) as error:
         error.add_note(
             f"Raised while the scoring net was trained. Its module gets a batch of X and must return a tensor of shape (n_batch, "
-            f"{n_classes}), not a tuple or dict. Its criterion gets this tensor and class numbers of shape (n_batch,)."
+            f"{n_outputs}), not a tuple or dict. Its criterion gets this tensor and class numbers of shape (n_batch,)."
         )
         raise
 
@@ -180,7 +188,7 @@ class _CompleteEpochs(Callback):
         self.bar.update()
 
 
-def _prepare(net, recorder, generator, complete):
+def _prepare(net, n_classes, recorder, generator, complete):
     """Return a clone of the net that trains on every row and records."""
     net = clone(net)
     if net.max_epochs < 1:
@@ -189,6 +197,17 @@ def _prepare(net, recorder, generator, complete):
         raise ValueError(
             f"criterion={net.criterion!r} is for regression, but the scoring net is trained on class labels. Use "
             "criterion=torch.nn.CrossEntropyLoss."
+        )
+    is_binary = isinstance(net, NeuralNetBinaryClassifier)
+    if n_classes > 2 and is_binary:
+        raise ValueError(
+            f"{type(net).__name__} is for two classes, but y has {n_classes}. Use NeuralNetClassifier with {n_classes} outputs "
+            "and criterion=torch.nn.CrossEntropyLoss."
+        )
+    if not is_binary and (net.criterion in _ONE_OUTPUT or type(net.criterion) in _ONE_OUTPUT):
+        raise ValueError(
+            f"criterion={net.criterion!r} is for one output, but {type(net).__name__} needs one for each class. Use {n_classes} "
+            "outputs and CrossEntropyLoss, or, for two classes, NeuralNetBinaryClassifier."
         )
     callbacks = net.callbacks
     if callbacks == "disable":
@@ -203,53 +222,83 @@ def _prepare(net, recorder, generator, complete):
         *callbacks,
         ("skprune_complete", complete),
     ]
-    holds_out = not net.train_split or isinstance(net.train_split, skorch.dataset.ValidSplit)
-    net.set_params(train_split=None if holds_out else _KeepRows(net.train_split), warm_start=False, verbose=0)
-    if net.train_split is None:
-        net.callbacks.insert(1, ("skprune_monitors", _CheckMonitors()))
-    if net.dataset is skorch.dataset.Dataset and not net.get_params_for("dataset"):
+    net.set_params(train_split=_Split(net, recorder), warm_start=False)
+    if net.dataset is Dataset and not net.get_params_for("dataset"):
         net.dataset = partial(make_batches, net)
     return net
 
 
 def _tidy(net):
     """Remove everything from a trained net that was added for the recording."""
-    ours = (ForgettingRecorder, _CheckGenerator, _CheckMonitors, _CompleteEpochs)
+    ours = (ForgettingRecorder, _CheckGenerator, _CompleteEpochs)
     net.callbacks = [entry for entry in net.callbacks if not _is_a(entry, ours)]
     net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if not isinstance(callback, ours)]
+    net.train_split = net.train_split.train_split
     if isinstance(net.dataset, partial) and net.dataset.func is make_batches:
-        net.dataset = skorch.dataset.Dataset
+        net.dataset = Dataset
     for part in vars(net).values():
         if isinstance(part, torch.nn.Module):
             part.eval()  # whatever it was recorded by
 
 
-class _KeepRows:
-    """Use the validation set of a `train_split` only if it leaves the training set whole."""
+class _Split:
+    """The `train_split` of a net, but rows are only held out if a callback needs results on them."""
 
-    def __init__(self, train_split):
-        self.train_split = train_split
+    def __init__(self, net, recorder):
+        self.net = net
+        self.recorder = recorder
+        self.train_split = net.train_split
+
+    def __repr__(self):
+        return repr(self.train_split)
 
     def __call__(self, dataset, y=None, **kwargs):
-        train, valid = self.train_split(dataset, y, **kwargs)
-        return (train, valid) if train is dataset else (dataset, None)
+        needy = _who_needs_validation(self.net)
+        if not self.train_split:
+            _check_monitors(needy, self.train_split)
+            return dataset, None
+        if type(self.train_split) is ValidSplit and not needy:
+            return dataset, None
+        train, valid = _shuffled(self.train_split)(dataset, y, **kwargs)
+        if train is dataset:  # a validation set of its own
+            return dataset, valid
+        if not needy:
+            return dataset, None
+        # All rows are predicted in the same way. In batches, with dropout, the others would be forgotten more often.
+        self.recorder.record = "epoch"
+        return train, valid
+
+
+def _shuffled(train_split):
+    """Return a split that draws the rows. With a number of folds, skorch holds out the first fold, the same in every run."""
+    if type(train_split) is not ValidSplit or not isinstance(train_split.cv, numbers.Integral):
+        return train_split
+    kind = StratifiedKFold if train_split.stratified else KFold
+    return ValidSplit(kind(train_split.cv, shuffle=True), stratified=train_split.stratified)
+
+
+def _who_needs_validation(net):
+    """Return the callbacks that monitor results on held-out rows, or may do so because they call a function."""
+    scorers = (callback for _, callback in net.callbacks_ if getattr(callback, "on_train", None) is False)
+    names = {getattr(callback, "name_", getattr(callback, "name", None)) for callback in scorers}
+
+    def needs(monitor):
+        return callable(monitor) or (isinstance(monitor, str) and monitor.removesuffix("_best") in names)
+
+    return [callback for _, callback in net.callbacks_ if needs(getattr(callback, "monitor", None))]
+
+
+def _check_monitors(needy, train_split):
+    for callback in needy:
+        if isinstance(callback.monitor, str):
+            raise ValueError(
+                f"The callback {type(callback).__name__} monitors {callback.monitor!r}, but the scoring net has "
+                f"train_split={train_split!r}, so no rows are held out. Set train_split=skorch.dataset.ValidSplit(5, "
+                "stratified=True), or let it monitor 'train_loss'."
+            )
 
 
 def _is_a(entry, kind):
     """Return whether an entry of a net's callbacks, which may be an instance, a class or a named one, is of a kind."""
     callback = entry[1] if isinstance(entry, tuple) else entry
     return isinstance(callback, kind) or (isinstance(callback, type) and issubclass(callback, kind))
-
-
-class _CheckMonitors(Callback):
-    """Raise an error if a callback monitors a validation set, because there is none."""
-
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        for _, callback in net.callbacks_:
-            monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, str) and monitor.startswith("valid"):
-                raise ValueError(
-                    f"The callback {type(callback).__name__} monitors {monitor!r}, but the scoring net is trained on every row, "
-                    f"so there is no validation set. Monitor {monitor.replace('valid', 'train', 1)!r} instead, or pass a "
-                    "separate validation set with train_split=skorch.helper.predefined_split(...)."
-                )

@@ -10,7 +10,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 # With more classes, a forest takes too long.
 _MAX_FOREST_CLASSES = 150
 # Trees, and the most rows that each of them gets. A leaf has a few rows, so that one wrong label does not fill it.
-N_TREES, _MAX_TREE_ROWS, _ROWS_A_LEAF = 50, 2500, 3
+N_TREES, _MAX_TREE_ROWS, _ROWS_A_LEAF = 30, 2500, 3
 # With more columns, trees with random thresholds are as good, and take a third of the time.
 _MAX_SORTED_COLUMNS = 30
 # Penalties of the ridge regressions, as multiples of the mean eigenvalue of the Gram matrix.

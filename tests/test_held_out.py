@@ -159,6 +159,29 @@ def test_the_weight_of_the_net():
     assert hold_out(noise, y, agrees).net_weight == 1
 
 
+@pytest.mark.parametrize("views", [True, False], ids=["views", "net alone"])
+def test_rows_that_the_net_was_never_shown(views):
+    X, y = clusters()
+    y, is_wrong = mislabel(y, 20)
+    margins = np.where(is_wrong, -0.9, 0.9)
+    hidden = np.arange(0, 150, 5)
+    margins[hidden] = np.nan
+    held_out = hold_out(X if views else ["text"] * 150, y, margins)
+    trust, found = held_out.trust(margins), held_out.suspects(margins, y)
+    shown = np.setdiff1d(np.arange(150), hidden)
+    np.testing.assert_array_equal(trust[shown] < 0, is_wrong[shown])
+    if views:
+        assert held_out.net_weight == 0.5
+        np.testing.assert_array_equal(trust[hidden], held_out.margins[hidden])
+        np.testing.assert_array_equal(trust[hidden] < 0, is_wrong[hidden])
+        assert found.sum() >= 18
+        assert not found[~is_wrong].any()
+    else:
+        np.testing.assert_array_equal(found[shown], is_wrong[shown])
+        assert np.isnan(trust[hidden]).all()
+        assert not found[hidden].any()
+
+
 def test_a_time_stamp_keeps_its_digits():
     X, y_true = clusters()
     y, _ = mislabel(y_true, 20)

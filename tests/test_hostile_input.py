@@ -217,7 +217,10 @@ COLUMN_VECTOR = pytest.mark.filterwarnings("ignore:A column-vector y was passed"
 
 NO_LABELS = (ValueError, "y should be a 1d array")
 MIXED = (ValueError, r"labels in y have mixed types: \w+, \w+\..*astype\(str\)")
-SEVERAL = (ValueError, "one label per row, got a (list|tuple)")
+SEVERAL = (ValueError, r"several labels in a row.*MultiOutputClassifier\(pipe\)\.fit\(X, MultiLabelBinarizer\(\)")
+COLUMNS = r"one label per row, got {} columns.*MultiOutputClassifier\(pipe\)\.fit\(X, {}\), where"
+ONE_HOT = r"one label per row, got 3 columns.*np\.argmax\({}, axis=1\)"
+INDICATOR = np.stack([Y > 0, Y > 1], axis=1).astype(int)
 LENGTHS = (ValueError, "inconsistent numbers of samples")
 
 LABELS = [
@@ -255,11 +258,23 @@ LABELS = [
     pytest.param(np.ma.masked_equal(Y, 2), MASKED, id="masked"),
     pytest.param(Y + 0.5, (ValueError, "Unknown label type: continuous"), id="continuous"),
     pytest.param(np.zeros(N_ROWS), (ValueError, "at least two classes, got one"), id="one class"),
-    pytest.param(np.eye(3, dtype=int)[Y], NO_LABELS, id="multilabel"),
-    pytest.param(np.eye(3, dtype=int)[Y].tolist(), NO_LABELS, id="multilabel in lists"),
+    pytest.param(np.eye(3)[Y], (ValueError, ONE_HOT.format("y")), id="one-hot"),
+    pytest.param(np.eye(3)[Y] > 0, (ValueError, ONE_HOT.format("y")), id="one-hot, bool"),
+    pytest.param(torch.eye(3)[Y], (ValueError, ONE_HOT.format("y")), id="one-hot, a tensor"),
+    pytest.param(pd.DataFrame(np.eye(3)[Y]), (ValueError, ONE_HOT.format("y")), id="one-hot, a frame"),
+    pytest.param(np.eye(3)[Y].tolist(), (ValueError, ONE_HOT.format(r"np.asarray\(y\)")), id="one-hot, lists"),
+    pytest.param(sparse.csr_array(np.eye(3)[Y]), (ValueError, ONE_HOT.format(r"y.toarray\(\)")), id="one-hot, sparse"),
+    pytest.param(INDICATOR, (ValueError, COLUMNS.format(2, "y")), id="multilabel"),
+    pytest.param(np.stack([Y, Y], axis=1), (ValueError, COLUMNS.format(2, "y")), id="several targets"),
+    pytest.param(np.stack([Y, -Y, 1 - Y], axis=1), (ValueError, COLUMNS.format(3, "y")), id="targets of sum 1"),
+    pytest.param(NAMES[np.stack([Y, Y], axis=1)], (ValueError, COLUMNS.format(2, "y")), id="targets of names"),
+    pytest.param(
+        sparse.csr_matrix(INDICATOR), (ValueError, COLUMNS.format(2, r"y.toarray\(\)")), id="multilabel, sparse"
+    ),
     pytest.param([[0], [1, 2]] * 20, SEVERAL, id="lists of labels"),
     pytest.param([("ash",), ("beech", "cedar")] * 20, SEVERAL, id="tuples of labels"),
-    pytest.param(sparse.csr_array(np.eye(3)[Y]), (TypeError, "dense data is required"), id="sparse"),
+    pytest.param([{"ash"}, {"beech", "cedar"}] * 20, SEVERAL, id="sets of labels"),
+    pytest.param(pd.Series([[0], [1, 2]] * 20), SEVERAL, id="a series of lists"),
     pytest.param({"y": Y}, NO_LABELS, id="a dict"),
     pytest.param("ash", NO_LABELS, id="a string"),
     pytest.param(None, (ValueError, "requires y to be passed, but the target y is None"), id="nothing"),
@@ -338,7 +353,9 @@ NETS = [
     pytest.param(own_net(criterion=torch.nn.MSELoss), REGRESSION, id="squares"),
     pytest.param(own_net(criterion=torch.nn.L1Loss()), REGRESSION, id="an instance"),
     pytest.param(own_net(Flat, criterion=torch.nn.HuberLoss), REGRESSION, id="a regressor"),
-    pytest.param(own_net(criterion=torch.nn.BCEWithLogitsLoss), (ValueError, "Target size"), id="several labels a row"),
+    pytest.param(
+        own_net(criterion=torch.nn.BCEWithLogitsLoss), (ValueError, "outputs and Cross"), id="several labels a row"
+    ),
     pytest.param(
         own_net(criterion=torch.nn.NLLLoss), (ValueError, "module that returns logits"), id="logits as chances"
     ),

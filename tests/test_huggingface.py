@@ -312,6 +312,7 @@ def test_the_training_is_the_same(tmp_path, arguments):
     assert calls[0] == calls[1]
 
 
+@pytest.mark.filterwarnings("ignore:8 of 8 rows were presented only once")
 def test_modes_are_put_back(tmp_path):
     class Modes(TrainerCallback):
         def __init__(self, *modes):
@@ -418,8 +419,10 @@ def test_only_whole_epochs_are_recorded(tmp_path):
     callback = ForgettingTrainerCallback()
     make_trainer(tmp_path, dataset, [callback], max_steps=7).train()
     assert set(callback.scores_.presentations) == {2}
-    with pytest.warns(PruningWarning, match="no epoch was completed"):
+    with pytest.warns(PruningWarning, match=r"30 of 30 rows were never presented.*epoch 0.667.*a max_steps below"):
         make_trainer(tmp_path, dataset, [callback], max_steps=2).train()
+    with pytest.warns(PruningWarning, match=r"30 of 30 rows were presented only once.*epoch 1.67"):
+        make_trainer(tmp_path, dataset, [callback], max_steps=5).train()
 
 
 def test_scores_prune(tmp_path):
@@ -451,7 +454,9 @@ def test_padding_of_labels(tmp_path):
     torch.nn.init.constant_(model.classifier.bias[1:], 2.0)
     callback = ForgettingTrainerCallback()
     collate = DataCollatorForTokenClassification(make_tokenizer())
-    make_trainer(tmp_path, dataset, [callback], model, collate, num_train_epochs=1, learning_rate=0.0).train()
+    trainer = make_trainer(tmp_path, dataset, [callback], model, collate, num_train_epochs=2, learning_rate=0.0)
+    with pytest.warns(PruningWarning, match=r"1 of 4 rows were never presented.*rows without a label"):
+        trainer.train()
     model.eval()
     margins = []
     for row in dataset.select(range(3)):
@@ -460,7 +465,7 @@ def test_padding_of_labels(tmp_path):
         labelled = [(p, label) for p, label in zip(chance, row["labels"], strict=True) if label >= 0]
         margins.append(np.mean([p[label] - p[1 - label] for p, label in labelled]))
     scores = callback.scores_
-    np.testing.assert_array_equal(scores.presentations, [1, 1, 1, 0])
+    np.testing.assert_array_equal(scores.presentations, [2, 2, 2, 0])
     np.testing.assert_array_equal(scores.never_learned, [False, True, False, True])
     np.testing.assert_allclose(scores.margins, [*margins, np.nan], atol=1e-5)
 
@@ -665,6 +670,31 @@ def test_a_sampler_that_makes_batches(rows):
     batch, labels = TableDataset(Dataset.from_dict(X), np.arange(30), dtype=torch.float32)[rows]
     np.testing.assert_array_equal(batch["input_ids"], X["input_ids"][1:7:2])
     np.testing.assert_array_equal(labels, [1, 3, 5])
+
+
+def test_splits_are_not_rows():
+    reviews = make_reviews(40)
+    splits = datasets.DatasetDict(train=reviews, test=reviews)
+    selector = ForgettingSelector().fit(reviews, reviews["label"], forgetting_scores=np.arange(40))
+    for use in (
+        lambda: selector.transform(splits),
+        lambda: selector.label_issues(splits),
+        lambda: ForgettingSelector().fit(splits, reviews["label"]),
+        lambda: selector.transform({"train": Rows(reviews)}),
+        lambda: selector.transform(datasets.IterableDatasetDict(train=reviews.to_iterable_dataset())),
+    ):
+        with pytest.raises(TypeError, match=r"(?i)a \w*dict with the splits 'train'.*X\['train'\]"):
+            use()
+    assert len(selector.transform(splits["train"])) == 40
+
+
+def test_the_kept_rows_of_a_dataset():
+    # As the guide says: datasets takes True and False in a mask for the row numbers 1 and 0.
+    reviews = make_reviews(40)
+    selector = ForgettingSelector(k=9).fit(reviews, reviews["label"], forgetting_scores=np.arange(40))
+    kept = selector.transform(reviews)["text"][:]
+    assert reviews.select(selector.get_support(indices=True))["text"][:] == kept
+    assert reviews.select(selector.get_support())["text"][:] != kept
 
 
 def test_runs_on_a_dataset_are_stored(tmp_path):

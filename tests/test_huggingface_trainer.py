@@ -247,6 +247,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # of workers, by fork
+@pytest.mark.filterwarnings("ignore:.* rows were (never|presented):skprune.PruningWarning")
 def test_training_is_the_same_and_scores_are_those_counted_by_hand(tmp_path, option):
     arguments = dict(OPTIONS[option])
     plain = arguments.pop("trainer", Trainer)
@@ -371,15 +372,41 @@ def test_an_epoch_that_is_broken_off(tmp_path):
     dataset = make_numbered()
     arguments = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 5, "num_train_epochs": 2}
     trainer = make_trainer(tmp_path, dataset, [Stop()], trainer_class=ForgettingTrainer, **arguments)
-    trainer.train()
+    with pytest.warns(PruningWarning, match=r"15 of 30 rows were presented only once.*epoch 2"):
+        trainer.train()
     presented = trainer.forgetting_scores_.presentations
     assert (presented == 2).sum() == 15
     assert (presented == 1).sum() == 15
 
     trainer = make_trainer(tmp_path, dataset, max_steps=2, trainer_class=ForgettingTrainer)
-    with pytest.warns(PruningWarning, match="epoch 0.667, before the first epoch was completed"):
+    with pytest.warns(PruningWarning, match="presented") as warned:
         trainer.train()
+    never, once = sorted(str(warning.message) for warning in warned)
+    assert never.startswith("10 of 30 rows were never presented in training, which ended at epoch 0.667")
+    assert once.startswith("20 of 30 rows were presented only once")
     assert trainer.forgetting_scores_.presentations.sum() == 20
+
+
+def test_rows_that_a_sampler_leaves_out(tmp_path):
+    class Weighted(ForgettingTrainerMixin, OwnSampler):
+        pass
+
+    dataset = make_numbered()
+    trainer = make_trainer(tmp_path, dataset, num_train_epochs=2, trainer_class=Weighted)
+    with pytest.warns(PruningWarning, match="presented") as warned:
+        trainer.train()
+    scores = trainer.forgetting_scores_
+    n_never, n_once = np.sum(scores.presentations == 0), np.sum(scores.presentations == 1)
+    assert n_never > 0 < n_once
+    never, once = (next(str(w.message) for w in warned if part in str(w.message)) for part in ("never", "only once"))
+    assert never.startswith(f"{n_never} of 30 rows were never presented")
+    assert "a sampler that draws with replacement" in never
+    assert once.startswith(f"{n_once} of 30 rows were presented only once")
+    for strategy in ("coverage", "most_forgotten"):
+        kept = select_rows(scores, 0.5, y=dataset["label"], strategy=strategy, random_state=0)
+        assert len(set(kept)) == 15
+    selector = ForgettingSelector().fit(dataset, dataset["label"], forgetting_scores=scores)
+    assert not selector.suspects_[scores.presentations == 0].any()
 
 
 def test_scores_prune(tmp_path):
@@ -401,12 +428,13 @@ def test_padding_of_labels(tmp_path):
     model = make_model(BertForTokenClassification, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     torch.nn.init.constant_(model.classifier.bias[1:], 2.0)
     collate = DataCollatorForTokenClassification(make_tokenizer())
-    arguments = {"num_train_epochs": 1, "learning_rate": 0.0, "trainer_class": ForgettingTrainer}
+    arguments = {"num_train_epochs": 2, "learning_rate": 0.0, "trainer_class": ForgettingTrainer}
     callback = ForgettingTrainerCallback()
     trainer = make_trainer(tmp_path, dataset, [callback], model, collate, **arguments)
-    trainer.train()
+    with pytest.warns(PruningWarning, match=r"1 of 4 rows were never presented.*rows without a label"):
+        trainer.train()
     scores = trainer.forgetting_scores_
-    np.testing.assert_array_equal(scores.presentations, [1, 1, 1, 0])
+    np.testing.assert_array_equal(scores.presentations, [2, 2, 2, 0])
     np.testing.assert_array_equal(scores.never_learned, [False, True, False, True])
     # Nothing was learned and nothing dropped out, so that the pass of the callback predicts the same.
     np.testing.assert_allclose(scores.margins, callback.scores_.margins, atol=1e-6)

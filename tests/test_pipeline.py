@@ -18,11 +18,13 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import LocalOutlierFactor
-from sklearn.pipeline import make_union
+from sklearn.pipeline import FeatureUnion, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
@@ -749,7 +751,7 @@ def test_rows_that_others_would_take_for_those_of_X(data, steps):
         selecting,
         sklearn.pipeline.make_pipeline(selecting, LogisticRegression()),
         make_union(selecting, StandardScaler()),
-        make_pipeline(ColumnTransformer([("selecting", selecting, [0, 1])]), LogisticRegression()),
+        sklearn.pipeline.make_pipeline(ColumnTransformer([("selecting", selecting, [0, 1])]), LogisticRegression()),
     ]
     for other in others:
         fit = other.fit_transform if hasattr(other, "fit_transform") else other.fit
@@ -785,6 +787,60 @@ def test_a_plain_pipeline_that_selects_is_refused_in_the_middle(data):
     inner = sklearn.pipeline.make_pipeline(StandardScaler(), ForgettingSelector(k=0.5))
     with pytest.raises(TypeError, match="step 'pipeline' is a Pipeline that selects rows, but has no fit_resample"):
         make_pipeline(inner, LogisticRegression()).fit(*data)
+
+
+DROPPING = [
+    Odd(),
+    ForgettingSelector(k=0.5, strategy="random"),
+    make_pipeline(Odd(), StandardScaler()),
+    sklearn.pipeline.make_pipeline(StandardScaler(), Odd()),
+    make_union(make_pipeline(Odd(), StandardScaler())),
+    FrozenEstimator(Odd()),
+]
+
+
+@pytest.mark.parametrize("part", DROPPING, ids=lambda part: type(part).__name__)
+def test_parts_that_drop_rows_are_not_joined(data, part):
+    for union in (
+        FeatureUnion([("whole", StandardScaler()), ("half", part), ("none", "drop")]),
+        ColumnTransformer([("whole", "passthrough", [0]), ("half", part, [1, 2])]),
+    ):
+        message = r"step 'union' joins columns of its parts.*part 'half' drops rows.*in front of 'union'"
+        for steps in ([("union", union), ("clf", Remember())], [("odd", Odd()), ("union", union), ("clf", Remember())]):
+            with pytest.raises(TypeError, match=message):
+                Pipeline(steps).fit(*data)
+        with pytest.raises(TypeError, match=message):
+            Pipeline([("scale", StandardScaler()), ("union", union)]).fit_transform(*data)
+
+
+def test_a_last_step_may_fit_its_parts_on_fewer_rows(data):
+    X, y = data
+    halved = make_pipeline(Odd(), StandardScaler())
+    pipe = make_pipeline(StandardScaler(), make_union(halved, PCA(1))).fit(X, y)
+    assert pipe.transform(X).shape == (120, 7)
+
+
+def test_a_search_within_a_union_may_drop_rows_of_its_own(data):
+    """Meta-estimators that drop rows for themselves alone return all rows."""
+    chosen = SelectFromModel(
+        make_pipeline(Odd(), LogisticRegression()), importance_getter="named_steps.logisticregression.coef_"
+    )
+    pipe = make_pipeline(make_union(chosen, PCA(1)), LogisticRegression()).fit(*data)
+    assert pipe.predict(data[0]).shape == (120,)
+
+
+@pytest.mark.parametrize("codes", [lambda y: np.stack([y > 0, y > 1], axis=1), lambda y: np.stack([y, -y], axis=1)])
+def test_several_labels_a_row(data, codes):
+    """What the error for such y recommends."""
+    X, y = data
+    Y = codes(y).astype(int)
+    pipe = make_pipeline(ForgettingSelector(make_net(), k=0.5, random_state=0), LogisticRegression())
+    with pytest.raises(ValueError, match=r"got 2 columns.*MultiOutputClassifier\(pipe\)"):
+        pipe.fit(X, Y)
+    fitted = MultiOutputClassifier(pipe).fit(X, Y)
+    for column, single in enumerate(fitted.estimators_):
+        assert single[0].get_support().sum() == 60
+        np.testing.assert_array_equal(fitted.predict(X)[:, column], clone(pipe).fit(X, Y[:, column]).predict(X))
 
 
 def test_kept_rows_without_y(data):

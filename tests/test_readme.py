@@ -22,7 +22,7 @@ def test_the_code_of_the_readme_prints_the_figures_in_its_comments(tmp_path, mon
     figures = re.findall(r"print\(f\".*# ([0-9.]+%)", code)
     assert len(figures) == 3
     assert printed.split("\n")[:3] == figures
-    assert "{'prune__k': 0.4} 98.4%" in printed
+    assert "{'prune__k': 0.6} 99.1%" in printed
 
     X, y_true, test = names["X"], names["y_true"], (names["X_test"], names["y_test"])
     wrong = np.mean(names["y"] != y_true)
@@ -33,8 +33,8 @@ def test_the_code_of_the_readme_prints_the_figures_in_its_comments(tmp_path, mon
         f"; {SVC().fit(X, y_true).score(*test):.1%} with all",
     )
     assert all(figure in code for figure in stated)
-    with_suspects, without = SVC().fit(X, names["y"]), names["pipe"].fit(X, names["y"])  # an SVC that gains nothing
-    assert without.score(*test) <= with_suspects.score(*test)
+    with_suspects, without = SVC().fit(X, names["y"]), names["pipe"].fit(X, names["y"])  # an SVC that gains little
+    assert abs(without.score(*test) - with_suspects.score(*test)) < 0.005
 
 
 def test_the_readme_is_short():

@@ -112,14 +112,15 @@ def test_targets_of_other_types(scripted, dtype):
     np.testing.assert_array_equal(recorder.scores_.events, events)
 
 
-def test_rows_held_out_are_not_presented(scripted):
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+def test_rows_held_out(scripted, record):
     X, y, net, events, _ = scripted
-    recorder = ForgettingRecorder()
+    recorder = ForgettingRecorder(record)
     net.set_params(callbacks=[Clock(), recorder], train_split=ValidSplit(5), iterator_train__shuffle=True)
     net.fit(X, y)
-    trained = np.arange(50) >= 10  # an unshuffled split of five holds out the first fifth
-    np.testing.assert_array_equal(recorder.scores_.presentations, np.where(trained, 6, 0))
-    np.testing.assert_array_equal(recorder.scores_.events, np.where(trained, events, 0))
+    shown = (np.arange(50) >= 10) | (record == "epoch")  # an unshuffled split of five holds out the first fifth
+    np.testing.assert_array_equal(recorder.scores_.presentations, np.where(shown, 6, 0))
+    np.testing.assert_array_equal(recorder.scores_.events, np.where(shown, events, 0))
 
 
 def test_batch_mode_is_the_prediction_before_each_update(data):

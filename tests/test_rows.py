@@ -3,6 +3,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -38,6 +39,14 @@ def test_polars():
     assert take_rows(frame, ROWS).equals(pl.DataFrame(X[ROWS], schema=list("abc")))
     assert take_rows(frame["a"], ROWS).to_list() == [3, 9]
     assert count_rows(frame) == count_rows(frame["a"]) == 4
+
+
+@pytest.mark.parametrize(
+    "column", [pa.array(X[:, 0]), pa.chunked_array([X[:3, 0], X[3:, 0]]), pa.table({"a": X[:, 0]})["a"]]
+)
+def test_arrow_column(column):
+    assert take_rows(column, ROWS).to_pylist() == [3, 9]
+    assert count_rows(column) == 4
 
 
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csr_matrix])

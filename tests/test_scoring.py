@@ -17,9 +17,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, EpochTimer
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, EpochTimer, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import Subset
 
 from skprune import ForgettingRecorder, ForgettingSelector, Pipeline, PruningWarning, _held_out
@@ -85,10 +86,118 @@ def test_a_predefined_validation_set_stays(data):
     assert selector.n_epochs_ == 2
 
 
-def test_a_monitor_without_a_validation_set(data):
-    net = make_net(callbacks=[("stop", EarlyStopping())])
-    with pytest.raises(ValueError, match=r"EarlyStopping monitors 'valid_loss'.*'train_loss'.*predefined_split"):
+FILES = ("f_params", "f_optimizer", "f_criterion", "f_history")
+NEEDY = {
+    "early stopping": EarlyStopping(patience=4),
+    "learning rate": LRScheduler(ReduceLROnPlateau, monitor="valid_loss"),
+    "checkpoint": Checkpoint("valid_acc_best", **dict.fromkeys(FILES)),
+    "function": Checkpoint(lambda net: net.history[-1, "valid_loss"] < 1, **dict.fromkeys(FILES)),
+    "class": EarlyStopping,
+}
+
+
+@pytest.mark.parametrize("needy", NEEDY)
+def test_rows_are_held_out_for_a_callback_that_monitors_them(data, needy):
+    net = make_net(callbacks=[Presented(), NEEDY[needy]], iterator_train__shuffle=True)
+    selector = ForgettingSelector(net, random_state=0).fit(*data)
+    assert Presented.n_rows == ((28, 8),) * 4
+    np.testing.assert_array_equal(selector._scores.presentations, 4)
+
+
+def test_a_score_on_held_out_rows_under_a_name_of_its_own(data):
+    score = EpochScoring("balanced_accuracy", lower_is_better=False)
+    stop = EarlyStopping("balanced_accuracy", lower_is_better=False, patience=1, threshold=10, threshold_mode="abs")
+    selector = ForgettingSelector(make_net(callbacks=[Presented(), score, stop])).fit(*data)
+    assert Presented.n_rows == ((28, 8),) * selector.n_epochs_ == ((28, 8),) * 2
+
+
+class Alternates:
+    """Hold out every second row of each class."""
+
+    def __call__(self, dataset, y=None):
+        held_out = np.concatenate([np.flatnonzero(y == label)[::2] for label in np.unique(y)])
+        return Subset(dataset, np.setdiff1d(np.arange(len(y)), held_out)), Subset(dataset, held_out)
+
+
+@pytest.mark.parametrize("train_split", [ValidSplit(5, stratified=True), ValidSplit(0.3), Alternates(), hold_out_half])
+def test_held_out_rows_are_predicted_under_their_own_numbers(data, train_split):
+    """Seen by the net that is left, whose weights don't change in one epoch."""
+    X, y = data
+    params = {"lr": 0.0, "max_epochs": 1, "callbacks": [EarlyStopping()], "train_split": train_split}
+    selector = ForgettingSelector(make_net(**params), random_state=0).fit(X, y)
+    probabilities = selector.estimator_.predict_proba(X.astype(np.float32))
+    own = probabilities[np.arange(36), y]
+    probabilities[np.arange(36), y] = -1
+    np.testing.assert_allclose(selector.margins_, own - probabilities.max(1), atol=1e-6)
+
+
+class HeldOut(Callback):
+    """Write down which rows each epoch holds out."""
+
+    rows = ()
+
+    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+        type(self).rows += (tuple(dataset_valid.indices),)
+
+
+def test_each_run_holds_out_rows_of_its_own_and_repeats(data):
+    HeldOut.rows = ()
+    net = make_net(callbacks=[HeldOut(), EarlyStopping()], max_epochs=1)
+    fits = [ForgettingSelector(net, n_runs=2, random_state=0).fit(*data) for _ in range(2)]
+    first, second, *again = HeldOut.rows
+    assert first != second
+    assert again == [first, second]
+    np.testing.assert_array_equal(fits[0].margins_, fits[1].margins_)
+
+
+def test_predictions_of_trained_and_held_out_rows_are_made_alike(data):
+    """In batches, those of trained rows would be made with dropout."""
+    X, y = data
+    net = make_net(module__dropout=0.9, callbacks=[EarlyStopping()], max_epochs=1, lr=0.0)
+    selector = ForgettingSelector(net, random_state=0).fit(X, y)
+    right = selector.estimator_.predict(X.astype(np.float32)) == y
+    np.testing.assert_array_equal(selector.never_learned_, ~right)
+
+
+def test_a_search_with_a_held_out_share(data):
+    net = make_net(callbacks=[EarlyStopping(patience=2)])
+    pipe = Pipeline([("prune", ForgettingSelector(net, random_state=0)), ("bayes", GaussianNB())])
+    names = np.array(["a", "b", "c"])
+    search = GridSearchCV(pipe, {"prune__k": [0.5, 0.8]}, cv=3, error_score="raise").fit(data[0], names[data[1]])
+    assert search.best_estimator_["prune"].margins_.shape == (36,)
+    assert isinstance(search.best_estimator_["prune"].estimator_.train_split, ValidSplit)
+
+
+class Swaps(Alternates):
+    """Make a training set of rows that have changed places."""
+
+    def __call__(self, dataset, y=None):
+        train, valid = super().__call__(dataset, y)
+        return Subset(Dataset(dataset.X[::-1].copy(), dataset.y[::-1].copy()), train.indices), valid
+
+
+def test_a_split_of_rows_that_have_changed_places(data):
+    X, y = data
+    net = make_net(callbacks=[EarlyStopping()], train_split=Swaps())
+    with pytest.raises(ValueError, match="rows came with other targets than y says"):
+        ForgettingSelector(net).fit(X.astype(np.float32), y)
+
+
+class HoldsOutByItself(NeuralNetClassifier):
+    def get_split_datasets(self, X, y=None, **fit_params):
+        return hold_out_half(self.get_dataset(X, y))
+
+
+def test_a_net_that_holds_out_rows_by_itself(data):
+    net = HoldsOutByItself(MLP, criterion=torch.nn.CrossEntropyLoss, verbose=0)
+    with pytest.raises(ValueError, match=r"HoldsOutByItself\.fit trained on 18 of 36 rows"):
         ForgettingSelector(net).fit(*data)
+
+
+def test_a_monitor_without_a_split(data):
+    error = r"EarlyStopping monitors 'valid_loss'.*train_split=None.*ValidSplit\(5, stratified=True\).*'train_loss'"
+    with pytest.raises(ValueError, match=error):
+        ForgettingSelector(make_net(callbacks=[("stop", EarlyStopping())], train_split=None)).fit(*data)
 
 
 @pytest.mark.parametrize("record", ["batch", "epoch"])
@@ -397,12 +506,10 @@ def test_a_recorder_of_the_net_itself_gives_way(data, callback):
 
 
 def test_monitors_are_those_that_the_net_has(data):
-    with pytest.raises(ValueError, match=r"EarlyStopping monitors 'valid_loss'.*'train_loss'"):
-        ForgettingSelector(make_net(callbacks=[EarlyStopping])).fit(*data)
-    with pytest.raises(ValueError, match=r"Checkpoint monitors 'valid_acc_best'.*'train_acc_best'"):
-        ForgettingSelector(make_net(callbacks=[("best", Checkpoint("valid_acc_best"))])).fit(*data)
-    net = make_net(callbacks=[("stop", EarlyStopping("valid_loss"))], callbacks__stop__monitor="train_loss")
+    callbacks = [Presented(), ("stop", EarlyStopping("valid_loss"))]
+    net = make_net(callbacks=callbacks, callbacks__stop__monitor="train_loss")
     assert ForgettingSelector(net).fit(*data).n_epochs_ == 4
+    assert Presented.n_rows == ((36, None),) * 4
 
 
 def test_bars_where_results_come_all_at_once(data):

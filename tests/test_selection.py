@@ -278,11 +278,50 @@ def test_coverage_is_seeded_and_drawn():
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_coverage_needs_margins_of_all_rows_or_none():
-    scores = ForgettingScores(3)
-    scores.update([1], [True], [0.5])
-    with pytest.raises(ValueError, match="needs the margin of every row, but 2 of 3 rows have none"):
-        select_rows(scores, 1, strategy="coverage")
+BY_SCORES = ["coverage", "most_forgotten", "least_forgotten"]
+
+
+def partly_unknown():
+    """60 rows with random scores and, scattered among them, 40 that were never presented."""
+    rng = np.random.default_rng(0)
+    shown, scores = np.sort(rng.choice(100, 60, replace=False)), ForgettingScores(100)
+    for _ in range(4):
+        scores.update(shown, rng.random(60) < 0.7, rng.uniform(-0.3, 1, 60))
+    return scores, shown
+
+
+@pytest.mark.parametrize("k", [0.1, 0.35, 0.9])
+@pytest.mark.parametrize("strategy", BY_SCORES)
+def test_rows_that_were_never_presented_are_drawn_in_their_share(strategy, k):
+    scores, shown = partly_unknown()
+    kept = select_rows(scores, k, strategy=strategy, random_state=0)
+    assert len(kept) == 100 * k
+    of_known = np.intersect1d(kept, shown)
+    assert len(of_known) == 60 * k
+    if strategy != "coverage":
+        expected = select_rows(scores.take(shown), k, strategy=strategy)
+        np.testing.assert_array_equal(of_known, shown[expected])
+    unknown = [set(select_rows(scores, k, strategy=strategy, random_state=seed)) - set(shown) for seed in range(60)]
+    drawn = np.bincount([row for rows in unknown for row in rows], minlength=100)[np.setdiff1d(np.arange(100), shown)]
+    # Each of them is as likely as the others: within four standard errors.
+    assert np.abs(drawn / 60 - k).max() < 4 * np.sqrt(k * (1 - k) / 60)
+
+
+@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("strategy", BY_SCORES)
+def test_classes_some_of_whose_rows_were_never_presented(strategy, balance):
+    scores, shown = partly_unknown()
+    y = np.where(np.isin(np.arange(100), shown), "shown", "hidden")
+    y[shown[:3]], y[[0, 1]] = "hidden", "other"
+    rows = select_rows(scores, 0.3, y=y, strategy=strategy, balance=balance, random_state=0)
+    assert len(set(rows)) == 30
+    assert np.isin(np.flatnonzero(y == "other"), rows).all() or balance
+
+
+def test_auto_keeps_rows_that_were_never_presented():
+    scores = ForgettingScores(4)
+    scores.update([0, 1, 2], [True, True, False], [0.9, 0.6, -0.45])
+    assert select_rows(scores, "auto").tolist() == [0, 1, 3]
 
 
 def test_an_array_is_spread_over_its_counts():

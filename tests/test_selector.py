@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 import random
 
+import datasets
 import joblib
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from conftest import MLP, in_new_process, make_net
+from PIL import Image
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -19,7 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from sklearn.utils.validation import has_fit_parameter
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 from skorch.helper import SliceDict
 
 from skprune import ForgettingRecorder, ForgettingScores, ForgettingSelector, Pipeline, PruningWarning, select_rows
@@ -370,12 +374,35 @@ def test_bad_parameters(net, data, params, message):
         ForgettingSelector(net, **params).fit(*data)
 
 
-@pytest.mark.parametrize(
-    "estimator", [LogisticRegression(), "net", NeuralNetBinaryClassifier(MLP), NeuralNetClassifier]
-)
+@pytest.mark.parametrize("estimator", [LogisticRegression(), "net", NeuralNetRegressor(MLP), NeuralNetClassifier])
 def test_other_estimators(data, estimator):
     with pytest.raises(TypeError, match="must be a skorch NeuralNetClassifier"):
         ForgettingSelector(estimator).fit(*data)
+
+
+@pytest.mark.parametrize("record", ["batch", "epoch"])
+@pytest.mark.parametrize("callbacks", [None, [EarlyStopping(patience=9)]])
+def test_a_net_with_one_output(data, record, callbacks):
+    """One epoch without training, so that the net that is left has made the predictions."""
+    X, y = data[0][data[1] < 2], np.array(["no", "yes"])[data[1][data[1] < 2]]
+    net = NeuralNetBinaryClassifier(MLP, module__n_classes=1, lr=0.0, max_epochs=1, callbacks=callbacks, verbose=0)
+    selector = ForgettingSelector(net, k=0.5, record=record, random_state=0).fit(X, y)
+    of_yes = selector.estimator_.predict_proba(X.astype(np.float32))[:, 1]
+    margins = np.where(y == "yes", 2 * of_yes - 1, 1 - 2 * of_yes)
+    np.testing.assert_allclose(selector.margins_, margins, atol=1e-6)
+    np.testing.assert_array_equal(selector.never_learned_, margins <= 0)
+    assert selector.set_params(k=7).transform(X).shape == (7, 6)
+
+
+def test_a_net_with_one_output_for_three_classes(data):
+    with pytest.raises(ValueError, match=r"is for two classes, but y has 3.*NeuralNetClassifier with 3 outputs"):
+        ForgettingSelector(NeuralNetBinaryClassifier(MLP)).fit(*data)
+
+
+@pytest.mark.parametrize("criterion", [torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss()])
+def test_a_criterion_for_one_output(data, criterion):
+    with pytest.raises(ValueError, match="Use 3 outputs and CrossEntropyLoss, or, for two classes, NeuralNetBinary"):
+        ForgettingSelector(make_net(criterion=criterion)).fit(*data)
 
 
 def test_k_of_more_rows_than_there_are(selector, data):
@@ -392,7 +419,7 @@ def test_k_of_more_rows_than_there_are(selector, data):
         (lambda X, y: (X, y + 0.5), "Unknown label type: continuous"),
         (lambda X, y: (X, np.zeros(120, dtype=int)), "one class"),
         (lambda X, y: (X, y[:-1]), r"inconsistent numbers of samples: \[120, 119\]"),
-        (lambda X, y: (X, np.eye(3)[y]), "y should be a 1d array"),
+        (lambda X, y: (X, np.eye(3)[y]), "one label per row, got 3 columns"),
     ],
 )
 def test_bad_labels(data, estimator, change, message):
@@ -550,8 +577,14 @@ def test_net_that_is_already_fitted(net, data):
     assert all(torch.equal(weights[name], tensor) for name, tensor in net.module_.state_dict().items())
 
 
+def test_the_net_prints_what_it_prints_without_the_selector(net, data, capsys):
+    ForgettingSelector(net.set_params(verbose=1), random_state=0).fit(*data)
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6  # two lines of names and one an epoch
+    assert "train_loss" in table[0]
+
+
 def test_silence_and_a_line_of_summary(net, data, capsys):
-    net.set_params(verbose=1)
     ForgettingSelector(net, random_state=0).fit(*data)
     assert capsys.readouterr().out == ""
     selector = ForgettingSelector(net, random_state=0, verbose=1).fit(*data)
@@ -584,6 +617,40 @@ def test_bars_of_runs_and_epochs(net, data, capfd):
     bars = capfd.readouterr().err
     assert "epoch" not in bars
     assert "2/2" in bars
+
+
+def test_no_bar_if_nothing_is_trained(net, data, capfd, tmp_path):
+    selector = ForgettingSelector(net, n_runs=2, random_state=0, verbose=2, memory=tmp_path).fit(*data)
+    assert "2/2" in capfd.readouterr().err
+    selector.fit(*data)
+    assert capfd.readouterr().err == ""
+
+
+WEIGHTS_REFUSED = r"fit got sample_weight, but it judges rows by their labels.*clf__sample_weight=weights"
+
+
+def test_weights_are_refused(data):
+    X, y = data
+    weights = np.ones(len(y))
+    selector = ForgettingSelector(k=0.5)
+    pipe = Pipeline([("prune", selector), ("clf", LogisticRegression())])
+    for refuse in (
+        lambda: selector.fit(X, y, sample_weight=weights),
+        lambda: selector.fit_transform(X, y, sample_weight=weights),
+        lambda: selector.fit_resample(X, y, sample_weight=weights),
+        lambda: pipe.fit(X, y, prune__sample_weight=weights),
+    ):
+        with pytest.raises(TypeError, match=WEIGHTS_REFUSED):
+            refuse()
+    with pytest.raises(TypeError, match=r"ForgettingSelector\.fit\(\) got an unexpected keyword argument 'weights'"):
+        selector.fit(X, y, weights=weights)
+    assert not has_fit_parameter(selector, "sample_weight")
+    with config_context(enable_metadata_routing=True):
+        with pytest.raises(TypeError, match=r"Unexpected args: \{'sample_weight'\}"):
+            selector.set_fit_request(sample_weight=True)
+        clf = LogisticRegression().set_fit_request(sample_weight=True)
+        pipe = Pipeline([("prune", selector), ("clf", clf)]).fit(X, y, sample_weight=weights)
+        assert pipe["prune"].get_support().sum() == 60
 
 
 def test_the_built_in_net_does_not_learn_wrong_labels_by_heart():
@@ -630,6 +697,20 @@ def test_fit_on_embeddings_and_transform_the_texts(fitted, other):
     # Numbers in other columns are another representation as well.
     for numbers in (np.ones((8, 4)), pd.DataFrame(np.ones((8, 4))), torch.ones((8, 4))):
         assert selector.transform(numbers).shape == (2, 4)
+
+
+def test_tensors_under_array_api_dispatch(data, monkeypatch):
+    X, y = (torch.tensor(part) for part in data)
+    X[3, 1] = torch.nan
+    expected = ForgettingSelector(k=30, random_state=0).fit(X, y)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        selector = ForgettingSelector(k=30, random_state=0)
+        X_kept, y_kept = selector.fit_resample(X, y)
+    np.testing.assert_array_equal(selector.margins_, expected.margins_)
+    rows = torch.from_numpy(selector.get_support(indices=True))
+    assert torch.equal(y_kept, y[rows])
+    torch.testing.assert_close(X_kept, X[rows], rtol=0, atol=0, equal_nan=True)
 
 
 class Labelled(torch.utils.data.Dataset):
@@ -863,6 +944,42 @@ def test_a_table_of_suspects(noisy_digits):
     with_names = selector.label_issues(frame)
     assert with_names.index.tolist() == [1000 + row for row in issues["row"]]
     assert with_names["name"].tolist() == [f"digit {row}" for row in issues["row"]]
+
+
+def pictures(X):
+    return [Image.fromarray(row.reshape(8, 8).astype(np.uint8)) for row in X]
+
+
+COLUMNS = {
+    "dict": (
+        lambda X: {"picture": X.reshape(-1, 8, 8), "file": list(map(str, range(len(X)))), "pair": X[:, :2]},
+        "file",
+    ),
+    "SliceDict": (lambda X: SliceDict(picture=X, file=np.arange(len(X)).astype(str)), "file"),
+    "tensor": (lambda X: torch.arange(len(X)), "x"),
+    "pictures": (lambda X: X.reshape(-1, 8, 8), "x"),
+    "bfloat16": (lambda X: torch.from_numpy(X[:, :1]).bfloat16(), "x0"),
+    "lists that differ in length": (lambda X: [[row] * (1 + row % 2) for row in range(len(X))], "x"),
+    "datasets": (lambda X: datasets.Dataset.from_dict({"picture": pictures(X)}), "picture"),
+}
+
+
+@pytest.mark.parametrize("container", COLUMNS)
+def test_columns_of_other_containers_in_the_table(noisy_digits, container):
+    selector, X, *_ = noisy_digits
+    make, column = COLUMNS[container]
+    others = make(X)
+    issues = selector.label_issues(others)
+    assert issues.columns.tolist() == ["row", "label", "likely_label", "trust", column]
+    source = others[column] if column in ("file", "picture") else others
+    for row, entry in zip(issues["row"][:3], issues[column][:3], strict=True):
+        assert np.ravel(entry).tolist() == np.ravel(source[row] if column != "x0" else source[row].float()).tolist()
+
+
+def test_a_torch_dataset_has_no_columns(noisy_digits):
+    selector, X, *_ = noisy_digits
+    with pytest.raises(TypeError, match=r"columns of a TensorDataset.*list of file names"):
+        selector.label_issues(torch.utils.data.TensorDataset(torch.from_numpy(X)))
 
 
 def test_names_of_classes_in_the_table(noisy_digits):

@@ -9,7 +9,6 @@ import torch
 from accelerate.utils import gather, send_to_device
 from torch.utils.data import DataLoader
 
-from skprune._warnings import warn
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording, generators_kept
 from skprune.huggingface._rows import dataset_and_collator
@@ -45,7 +44,7 @@ class ForgettingTrainerCallback(Recording):
     Warns
     -----
     PruningWarning
-        If training ends before an epoch is completed, or resumes from a checkpoint that holds no scores.
+        If training resumes from a checkpoint that holds no scores, or ends with rows that were presented never or only once.
 
     See Also
     --------
@@ -102,6 +101,9 @@ class ForgettingTrainerCallback(Recording):
         "new callback in its place: take trainer.pop_callback(ForgettingTrainerCallback)."
     )
 
+    causes = "a max_steps below an epoch"
+    remedy = "Train for three epochs or more."
+
     def _begin(self, n_rows):
         super()._begin(n_rows)
         self.recorded_epoch = 0
@@ -119,13 +121,6 @@ class ForgettingTrainerCallback(Recording):
     ) -> None:
         if _is_whole(state.epoch):
             self._record(args, state, model, train_dataloader)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self.scores_.presentations.any():
-            warn(
-                f"Training ended at epoch {state.epoch:.3g}: no epoch was completed, so nothing was recorded, and all rows "
-                "count as never learned. Train longer, usually for three epochs or more, without a max_steps below an epoch."
-            )
 
     def _record(self, args, state, model, train_dataloader):
         """Predict every row once and record the outcomes."""

@@ -22,12 +22,14 @@ class Recording(TrainerCallback, ExportableState):
     """The scores of a training, of which subclasses say when rows are presented.
 
     A subclass names in `kept` the attributes that belong in a checkpoint, in `recorder` the class that users know, and says
-    in `nothing_recorded` why there may be no scores.
+    in `nothing_recorded` why there may be no scores, in `causes` why rows may not be presented, and in `remedy` what to do.
     """
 
     kept: tuple[str, ...]
     recorder: str
     nothing_recorded: str
+    causes: str
+    remedy: str
 
     def __init__(self) -> None:
         self._begin(None)
@@ -89,6 +91,23 @@ class Recording(TrainerCallback, ExportableState):
             raise ValueError(
                 f"The checkpoint holds forgetting scores of {len(self.scores_)} rows, but train_dataset has {n_rows}. Resume "
                 "with the dataset that was trained on, or start a new training."
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        presentations = self.scores_.presentations
+        n_rows, n_never, n_once = len(presentations), np.sum(presentations == 0), np.sum(presentations == 1)
+        if n_never:
+            warn(
+                f"{n_never} of {n_rows} rows were never presented in training, which ended at epoch {state.epoch:.3g}, so "
+                "nothing is known of them. A selection keeps the same share of them as of all rows, drawn at random. Probable "
+                f"causes: {self.causes}, or rows without a label. {self.remedy}"
+            )
+        if n_once:
+            warn(
+                f"{n_once} of {n_rows} rows were presented only once in training, which ended at epoch {state.epoch:.3g}, so no "
+                "forgetting event of theirs can have been counted: that takes two presentations, and usually three epochs or "
+                "more. Their margins are known, so k='auto' and strategy='coverage' can use them. strategy='most_forgotten' and "
+                "'least_forgotten' can't."
             )
 
     def _add(self, rows, outcomes):

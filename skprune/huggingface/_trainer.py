@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from skprune._scores import ForgettingScores
-from skprune._warnings import warn
 from skprune.huggingface._outcomes import labels_of, outcomes_of
 from skprune.huggingface._recording import Recording
 from skprune.huggingface._rows import number_rows, split_rows
@@ -54,7 +53,8 @@ class ForgettingTrainerMixin(Trainer):
     Warns
     -----
     PruningWarning
-        If training ends before the first epoch is completed, or resumes from a checkpoint that holds no scores.
+        If training resumes from a checkpoint that holds no scores, or ends with rows that were presented never or only once.
+        Nothing is known of the former: a selection keeps the same share of them as of all rows, drawn at random.
 
     See Also
     --------
@@ -164,14 +164,14 @@ class ForgettingTrainer(ForgettingTrainerMixin, Trainer):
     ... )
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     arguments = TrainingArguments(
-    ...         folder, num_train_epochs=1, report_to="none", disable_tqdm=True, save_strategy="no",
+    ...         folder, num_train_epochs=2, report_to="none", disable_tqdm=True, save_strategy="no",
     ...         logging_strategy="no", dataloader_pin_memory=False, use_cpu=True,
     ...     )
     ...     trainer = ForgettingTrainer(BertForSequenceClassification(config), arguments, train_dataset=dataset)
     ...     _ = trainer.train()
     {...}
     >>> trainer.forgetting_scores_.presentations
-    array([1, 1])
+    array([2, 2])
     """
 
 
@@ -181,6 +181,8 @@ class BatchRecording(Recording):
     kept = ("packed_scores", "packed_presented")
     recorder = "ForgettingTrainerMixin"
     nothing_recorded = "This Trainer has recorded nothing yet: call trainer.train()."
+    causes = "a sampler that draws with replacement, dataloader_drop_last=True, a max_steps below an epoch"
+    remedy = "Train longer, or use ForgettingTrainerCallback, which predicts all rows in each epoch."
 
     def _begin(self, n_rows):
         super()._begin(n_rows)
@@ -246,14 +248,6 @@ class BatchRecording(Recording):
     def on_epoch_end(self, args, state, control, **kwargs):
         self._gather()  # of an epoch that is stopped between updates
         self._count()
-
-    def on_train_end(self, args, state, control, **kwargs):
-        if state.epoch < 1:
-            warn(
-                f"Training ended at epoch {state.epoch:.3g}, before the first epoch was completed: the rows that it did not "
-                "reach count as never learned. Train longer, usually for three epochs or more, without a max_steps below an "
-                "epoch."
-            )
 
     def _gather(self):
         """Bring the outcomes of an update's batches together, from all processes."""
