@@ -245,9 +245,10 @@ def describe(results, args):
     n_rows = QUICK_ROWS if args.quick else N_ROWS
     only = "" if set(args.only) >= {*CHOSEN_ON, *REPORTED_ON} else f" --only {shlex.join(args.only)}"
     yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy, means of"
-    yield f"{args.seeds} seeds. {n_rows:,} training rows, of Reuters all, and at most {MAX_TEST_ROWS:,} test rows. Logistic"
-    yield "regression, SVC and boosting have scikit-learn's default settings. A cell is a data set with its noise and a"
-    yield "classifier.\n"
+    yield f"{args.seeds} seed{'s' * (args.seeds > 1)}. {n_rows:,} training rows, of Reuters all, and at most"
+    yield f"{MAX_TEST_ROWS:,} test rows. Logistic regression, SVC and boosting have scikit-learn's default settings. A fit is"
+    yield "one of them on one data set, with one share of wrong labels. Labels are made wrong by redrawing them among the"
+    yield "other classes.\n"
     for title, names in (("chosen on", CHOSEN_ON), ("not chosen on", REPORTED_ON)):
         part = results[results["data"].isin(names)]
         if len(part):
@@ -261,65 +262,61 @@ def describe_group(results):
     is_rare = results.groupby(CELL[:3], sort=False)["rare"].any()
     people = points.index.get_level_values("data").isin(list(PEOPLE))
     noise = points.index.get_level_values("noise")
-    groups = {f"{share:.0%} redrawn" if share else "right labels": (noise == share) & ~people for share in NOISE}
+    groups = {f"{share:.0%} wrong" if share else "right": (noise == share) & ~people for share in NOISE}
     groups["labels that people gave"] = people
     yield '`ForgettingSelector()`, which is `k="auto"`, against all rows:\n'
-    lines = [
-        (name, *summary(points.loc[group, AUTO]), *summary(points.loc[group, FILTER])) for name, group in groups.items()
-    ]
-    lines += [
-        (
-            "balanced accuracy, sets with a rare class and right labels",
-            *summary(balanced.loc[is_rare & (noise == 0), AUTO]),
-            *summary(balanced.loc[is_rare & (noise == 0), FILTER]),
-        )
-    ]
-    head = ("cells", f"below -{TOLERANCE}", "worst cell")
+    parts = {name: points[group] for name, group in groups.items()}
+    parts["right, data with a rare class: balanced accuracy"] = balanced[is_rare & (noise == 0)]
+    lines = [(name, summary(part[AUTO]), summary(part[FILTER])) for name, part in parts.items()]
     yield from table(
-        ("labels", 'k="auto": mean', *head, "cleanlab's filter: mean", *head), [line for line in lines if line[2]]
+        ("training labels", "fits", *heads("skprune"), *heads("cleanlab's filter")),
+        [(name, n_fits, *auto, *rival) for name, (n_fits, *auto), (_, *rival) in lines if n_fits],
     )
     fixed = against_random_rows(results)
     if len(fixed):
         noise = fixed.index.get_level_values("noise")
         yield '\n`strategy="coverage"` with a fixed `k` against random rows:\n'
         lines = [
-            (f"{share:.0%} redrawn" if share else "right labels", *summary(fixed[noise == share]))
-            for share in NOISE_OF_FIXED_K
+            (f"{share:.0%} wrong" if share else "right", *summary(fixed[noise == share])) for share in NOISE_OF_FIXED_K
         ]
-        yield from table(("labels", "mean", *head), lines)
+        yield from table(("training labels", "fits", *heads("skprune")), lines)
     yield from describe_cells(results, points, balanced, fixed)
 
 
+def heads(name):
+    """Return the heads of the columns that `summary` fills, but for the first."""
+    return f"{name}: mean gain", f"fits losing over {TOLERANCE}", "largest loss"
+
+
 def summary(points):
-    """Return the mean, the number of cells, the share of cells that lose, and the worst cell."""
+    """Return the number of fits, their mean gain, the share of them that lose, and the largest loss."""
     if not len(points):
-        return "", 0, "", ""
-    worst = ", ".join(str(part) for part in points.idxmin() if part != 0)
-    return f"{points.mean():+.2f}", len(points), f"{np.mean(points < -TOLERANCE):.0%}", f"{points.min():+.1f}: {worst}"
+        return 0, "", "", ""
+    return len(points), f"{points.mean():+.1f}", f"{np.mean(points < -TOLERANCE):.0%}", f"{points.min():+.1f}"
 
 
 def describe_cells(results, points, balanced, fixed):
     """Yield the lines of the tables with every cell."""
     full = 100 * results[results["ranking"] == ALL].groupby(CELL[:3], sort=False)[["accuracy", "balanced"]].mean()
     kept = results[results["ranking"] == AUTO].groupby(CELL[:3], sort=False)["kept"].mean()
-    yield '\nEvery cell of `k="auto"`, with the points of balanced accuracy in brackets:\n'
+    yield '\nEvery fit with `k="auto"`, with the points of balanced accuracy in brackets:\n'
     lines = []
     for cell in points.index:
         data, noise, classifier = cell
         methods = [f"{points.at[cell, name]:+.1f} ({balanced.at[cell, name]:+.1f})" for name in (AUTO, FILTER)]
         all_rows = f"{full.at[cell, 'accuracy']:.1f} ({full.at[cell, 'balanced']:.1f})"
         lines.append((data, f"{noise:.0%}", classifier, all_rows, f"{kept[cell]:.0%}", *methods))
-    yield from table(("data", "redrawn", "classifier", "all rows", "kept", 'k="auto"', "cleanlab's filter"), lines)
+    yield from table(("data", "wrong labels", "classifier", "all rows", "kept", 'k="auto"', "cleanlab's filter"), lines)
     yield ""
     if len(fixed):
-        yield 'Every cell of `strategy="coverage"` against random rows:\n'
+        yield 'Every fit with `strategy="coverage"` against random rows:\n'
         shares = list(dict.fromkeys(fixed.index.get_level_values("k")))
         wide = fixed.unstack("k", sort=False)
         lines = [
             (data, f"{noise:.0%}", classifier, *(f"{wide.at[(data, noise, classifier), k]:+.1f}" for k in shares))
             for data, noise, classifier in wide.index
         ]
-        yield from table(("data", "redrawn", "classifier", *(f"k={k}" for k in shares)), lines)
+        yield from table(("data", "wrong labels", "classifier", *(f"k={k}" for k in shares)), lines)
         yield ""
 
 

@@ -1,8 +1,7 @@
 """Make all tables in docs/benchmarks, or say which of them are stale: ``python -m benchmarks.tables``.
 
 Each table names the command that printed it. That command is run again, with the options that it names. A table is stale
-if the code that made it has changed since the table was committed. The table of the digits in the README is not among
-these: ``make demo`` prints it.
+if the code that made it has changed since the table was committed. The README quotes one of these tables.
 """
 
 import argparse

@@ -36,6 +36,10 @@ exclude_patterns = ["_build", "benchmarks/*"]
 default_role = "literal"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
+myst_html_meta = {
+    "description": "skprune leaves out training rows inside scikit-learn Pipelines: rows whose labels are probably wrong, "
+    "and as many others as make training fast enough."
+}
 copybutton_prompt_text = ">>> |... |\\$ "
 copybutton_prompt_is_regexp = True
 
@@ -80,7 +84,10 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = "skprune"
 html_favicon = "_static/logo.svg"
-# Guide and examples are short, and their code needs the width; pages without a section have nothing to navigate.
+ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new", "releases")
+html_sidebars = {name: [] for name in ALONE}
+# The start page and the examples have few sections, and need the width.
+WITH_CONTENTS = (*ALONE[1:], "api", "generated/*", "user_guide/*")
 html_theme_options = {
     "logo": {"text": f"skprune {version}", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
     "show_prev_next": True,
@@ -92,10 +99,8 @@ html_theme_options = {
     "check_switcher": False,  # builds work without a connection
     "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
     "icon_links": [{"name": "GitHub", "url": "https://github.com/skprune/skprune", "icon": "fa-brands fa-github"}],
-    "secondary_sidebar_items": {"api": ["page-toc"], "generated/*": ["page-toc"], "whats_new": ["page-toc"]},
+    "secondary_sidebar_items": {name: ["page-toc"] for name in WITH_CONTENTS},
 }
-ALONE = ("index", "install", "faq", "benchmarks", "alternatives", "coming_from_*", "citing", "whats_new", "releases")
-html_sidebars = {name: [] for name in ALONE}
 html_show_sourcelink = False
 # Tables with more lines than this are folded.
 MAX_LINES = 20

@@ -23,8 +23,6 @@ def test_the_code_of_the_readme_prints_the_figures_in_its_comments(tmp_path, mon
     assert len(figures) == 3
     assert printed.split("\n")[:3] == figures
     assert "{'prune__k': 0.6} 99.1%" in printed
-    assert names["plain"].score(names["X_test"], names["y_test"]) > 0.9
-    assert len(names["X_kept"]) == pytest.approx(0.3 * len(names["X"]), abs=1)
 
     X, y_true, test = names["X"], names["y_true"], (names["X_test"], names["y_test"])
     wrong = np.mean(names["y"] != y_true)
@@ -40,13 +38,15 @@ def test_the_code_of_the_readme_prints_the_figures_in_its_comments(tmp_path, mon
 
 
 def test_the_readme_is_short():
-    assert len(README.read_text().split()) <= 1000
+    assert len(README.read_text().split()) <= 900
 
 
-def test_the_gain_that_the_readme_promises_is_the_one_that_was_measured():
-    table = README.read_text().split("<!-- quality -->\n")[1].split("<!-- /quality -->")[0]
-    assert table.count("\n") > 5
-    assert table in (README.parent / "docs" / "benchmarks" / "quality.md").read_text()
+def test_tables_of_the_readme_are_those_that_benchmarks_printed():
+    """A table of docs/benchmarks/NAME.md stands between the comments NAME and /NAME."""
+    tables = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", README.read_text(), flags=re.DOTALL)
+    assert any(table for _, table in tables)
+    for name, table in tables:
+        assert table in (README.parent / "docs" / "benchmarks" / f"{name}.md").read_text()
 
 
 def test_links_of_the_readme_work_on_a_package_index():
