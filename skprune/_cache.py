@@ -362,17 +362,31 @@ def recalled(store, key, function):
 
 
 def recall(memory, inputs, function, *args):
-    """Return ``function(*args)``, which joblib stores under the digest of `inputs`, if they can be identified."""
+    """Return ``function(*args)``, which joblib stores under the digest of `inputs`.
+
+    It is not stored if the inputs can't be identified, or the result can't be pickled.
+    """
     try:
         key = "-".join(identify(inputs))
     except Unstorable as error:
         warn(f"The result of a step is not stored in memory, because {error}.")
         return function(*args)
-    stored = memory.cache(_call, ignore=["function", "args"])
+    made: list = []
+    stored = memory.cache(_pickled, ignore=["function", "args", "made"])
     is_folder = getattr(memory, "backend", None) == "local"
     with Store(_folder_in(memory.location)).locked(key) if is_folder else nullcontext():
-        return stored(key, function, args)
+        content = stored(key, function, args, made)
+    if content is None:
+        warn("The result of a step is not stored in memory, because it can't be pickled.")
+    if made:
+        return made[0]
+    return function(*args) if content is None else pickle.loads(content)
 
 
-def _call(key, function, args):
-    return function(*args)
+def _pickled(key, function, args, made):
+    """Return a pickle of the result that is added to `made`, or None if there can be none. joblib can't pickle lambdas."""
+    made.append(function(*args))
+    for pickler in (pickle, cloudpickle):
+        with suppress(Exception):  # pickle may raise anything
+            return pickler.dumps(made[0], protocol=5)
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 
@@ -59,7 +60,7 @@ def select_rows(
         random.
     balance : bool, default=False
         Whether to keep the same share of every class. The total is still exact: rows that are left after rounding
-        down go to the classes with the largest remainders.
+        down go to the classes with the largest remainders. It has no effect on ``k="auto"``.
     min_per_class : int, default=5
         Number of rows that are kept of every class in `y`, or all rows of a smaller class. Other classes give up their worst
         rows, so that the total is still exact. If the total is too small, the minimum is lower. 0 sets no minimum. It has no
@@ -202,10 +203,17 @@ def check_selection(k, strategy, never_learned, tie_break, balance, min_per_clas
         raise ValueError(f"min_per_class must be an int >= 0; got {min_per_class!r}.")
 
 
-def check_training(estimator, record, n_runs, judge):
+def check_training(estimator, record, n_runs, judge, judge_scoring):
     """Raise if one of the parameters of the training and the test is out of its range."""
     if judge is not None and not is_classifier(judge):
         raise TypeError(f"judge must be a classifier, or None for the models of the selector; got {judge!r}.")
+    if judge is not None:
+        check_scoring(judge, scoring=judge_scoring)
+    elif judge_scoring is not None:
+        raise ValueError(
+            f"judge_scoring={judge_scoring!r} is what a judge maximizes, but judge is None. Pass a classifier, such as the one "
+            "behind the selector, as judge, or leave judge_scoring out."
+        )
     check_choice("record", record, ("batch", "epoch"))
     if isinstance(n_runs, bool) or not isinstance(n_runs, numbers.Integral) or n_runs < 1:
         raise ValueError(f"n_runs must be an int >= 1; got {n_runs!r}.")

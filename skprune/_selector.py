@@ -78,7 +78,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ``"coverage"``, the classifier also compares the chosen rule with random rows, which takes 6 more fits.
     judge_scoring : str or callable, default=None
         What `judge` maximizes, as in :func:`~sklearn.model_selection.cross_val_score`, such as ``"balanced_accuracy"``. If None,
-        its `score`.
+        its `score`. It needs a `judge`.
     encoder : "auto", transformer or None, default="auto"
         What turns `X` into numbers for the scoring net and for the models on held-out rows. The rows that are kept stay as
         they are. A transformer is cloned, and fitted to the `X` and `y` of `fit`. None leaves `X` as it is. ``"auto"``
@@ -93,7 +93,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         How to rank rows with equal counts: by mean margin, with the smallest first if the most forgotten rows are
         kept, or by a seeded draw. Their position is never used.
     balance : bool, default=False
-        Whether to keep the same share of every class. The total is still exact.
+        Whether to keep the same share of every class. The total is still exact. It has no effect on ``k="auto"``, which
+        keeps all rows but the suspects, however many of them are in a class.
     min_per_class : int, default=5
         Number of rows that are kept of every class, or all rows of a smaller class, as far as the total allows. 0 sets no
         minimum. It has no effect on ``strategy="random"`` and callables.
@@ -271,7 +272,7 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.__dict__.pop(name, None)
         check_selection(**self._get_selecting())
         check_encoder(self.encoder)
-        check_training(self.estimator, self.record, self.n_runs, self.judge)
+        check_training(self.estimator, self.record, self.n_runs, self.judge, self.judge_scoring)
         y = check_labels(y, type(self).__name__)
         check_lengths(X, y)
         if is_matrix(X):
@@ -484,6 +485,16 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             random_state = self._entropy = self._entropy if self._is_drawn else np.random.randint(2**31)
             self._is_drawn = False
         return check_random_state(random_state).randint(2**31, size=1 + self.n_runs)
+
+    @property
+    def _sampling_type(self):
+        # The ensembles of imbalanced-learn ask for this first.
+        raise AttributeError(
+            f"{type(self).__name__} is no sampler for the ensembles of imbalanced-learn: these put it into a Pipeline that "
+            "refuses steps with both transform and fit_resample. Use a skprune.Pipeline of the selector and a classifier as "
+            "estimator, as in BalancedBaggingClassifier(make_pipeline(ForgettingSelector(), DecisionTreeClassifier())), or wrap the "
+            "selector in a FunctionSampler to replace the sampler."
+        )
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_selection")

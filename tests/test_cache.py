@@ -897,6 +897,29 @@ def test_results_of_any_function_are_recalled(tmp_path, make_memory):
     assert calls == [1, 2, 3, 3]
 
 
+def test_results_that_only_cloudpickle_can_store_are_recalled(tmp_path):
+    def make(by):
+        calls.append(by)
+        return lambda value: value * by
+
+    calls = []
+    for _ in range(2):
+        assert recall(joblib.Memory(tmp_path, verbose=0), "lambda", make, 3)(2) == 6
+    assert calls == [3]
+
+
+def test_results_that_nothing_can_store_are_made_again(tmp_path):
+    def make():
+        calls.append(1)
+        return threading.Lock()
+
+    calls = []
+    for _ in range(2):
+        with pytest.warns(PruningWarning, match="is not stored in memory, because it can't be pickled"):
+            assert not recall(joblib.Memory(tmp_path, verbose=0), "lock", make).locked()
+    assert calls == [1, 1]
+
+
 def test_results_are_made_by_one_thread(tmp_path):
     def slow():
         calls.append(1)

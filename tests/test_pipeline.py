@@ -27,6 +27,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import FeatureUnion, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
+from test_scoring import CountTrainings, n_trainings
 
 from skprune import ForgettingScores, ForgettingSelector, Pipeline, _held_out, make_pipeline
 
@@ -289,6 +290,17 @@ def test_memory(data, tmp_path):
     assert len(list((tmp_path / "fits").iterdir())) == 1
     # The transformer in front is stored too.
     assert len(list(tmp_path.rglob("output.pkl"))) == 2
+
+
+def test_memory_of_a_strategy_that_is_a_lambda(data, tmp_path, folder):
+    net = make_net(callbacks=[CountTrainings(str(folder))])
+    for _ in range(2):
+        selector = ForgettingSelector(net, k=12, strategy=lambda scores, n_keep, rng: np.arange(n_keep), random_state=0)
+        pipe = Pipeline([("prune", selector), ("clf", Remember())], memory=str(tmp_path / "memory")).fit(*data)
+        np.testing.assert_array_equal(pipe["clf"].X_, data[0][:12])
+    assert n_trainings(folder) == 1
+    pipe.set_params(prune__strategy=lambda scores, n_keep, rng: np.arange(20, 20 + n_keep)).fit(*data)
+    np.testing.assert_array_equal(pipe["clf"].X_, data[0][20:32])
 
 
 def test_verbose(data, capsys):

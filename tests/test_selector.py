@@ -1059,6 +1059,8 @@ def test_the_scoring_of_a_judge(judged):
     assert indifferent.get_support().all()
     with pytest.raises(ValueError, match="scoring"):
         clone(selector).set_params(judge_scoring="accurate").fit(X, y)
+    with pytest.raises(ValueError, match=r"judge_scoring='accuracy' is what a judge maximizes, but judge is None"):
+        ForgettingSelector(judge_scoring="accuracy").fit(X, y)
     with pytest.raises(TypeError, match="judge must be a classifier"):
         clone(selector).set_params(judge=StandardScaler()).fit(X, y)
 
