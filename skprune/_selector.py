@@ -492,8 +492,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         raise AttributeError(
             f"{type(self).__name__} is no sampler for the ensembles of imbalanced-learn: these put it into a Pipeline that "
             "refuses steps with both transform and fit_resample. Use a skprune.Pipeline of the selector and a classifier as "
-            "estimator, as in BalancedBaggingClassifier(make_pipeline(ForgettingSelector(), DecisionTreeClassifier())), or wrap the "
-            "selector in a FunctionSampler to replace the sampler."
+            "estimator, as in BalancedBaggingClassifier(make_pipeline(ForgettingSelector(), DecisionTreeClassifier())), or wrap "
+            "the selector in a FunctionSampler to replace the sampler."
         )
 
     def __sklearn_is_fitted__(self):
