@@ -1,4 +1,4 @@
-"""What leaving rows out saves, its own cost included: ``python -m benchmarks.payoff``.
+"""What pruning saves, its own cost included: ``python -m benchmarks.payoff``.
 
 Classifiers are trained with scikit-learn's default settings, and with settings that a search chooses. Both are done on all
 rows and on the rows that skprune and its rivals keep, with right training labels and with a fifth of them redrawn among the
@@ -323,7 +323,7 @@ def describe(results, args):
     options = (
         "".join(f" --only {' '.join(map(repr, args.only))}" * (len(args.only) < len(TASKS))) + " --quick" * args.quick
     )
-    yield "## What leaving rows out saves\n"
+    yield "## What pruning saves\n"
     yield f"`python -m benchmarks.payoff{options}`: accuracy on at most {MAX_TEST_ROWS:,} test rows, and seconds of"
     yield "processor time on one thread. Seconds contain everything but the prediction of the test rows: scoring, choosing `k`,"
     yield "the search, and the last fit. Wrong labels are redrawn among the other classes; labels of test rows are right.\n"
