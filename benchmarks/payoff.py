@@ -65,14 +65,14 @@ class Task(NamedTuple):
 TASKS = {
     "SVC": Task(
         SVC(),
-        {"C": [1, 10, 100], "gamma": ["scale", 0.01, 0.1]},
-        {"mnist": 6000, "letter": 10000},
+        {"C": [1, 10, 100], "gamma": ["scale", 0.02]},
+        {"mnist": 4000, "letter": 6000},
         predicts_slowly=True,
     ),
     "boosting": Task(
         HistGradientBoostingClassifier(random_state=0),
         {"learning_rate": [0.03, 0.1, 0.3], "max_leaf_nodes": [7, 31]},
-        {"flights": 100000, "adult": None},
+        {"flights": 50000, "adult": None},
     ),
     "logistic regression": Task(
         LogisticRegression(), {"C": [0.01, 0.1, 1, 10, 100, 1000]}, {"reuters": None, "imdb": None}
