@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import matplotlib
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skprune
 
@@ -73,7 +74,19 @@ sphinx_gallery_conf = {
     "doc_module": ("skprune",),
     "reference_url": {"skprune": None},
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "NumberOfCodeLinesSortKey",
+    # Examples that gain most come first, and those that are not run at the build come last.
+    "within_subsection_order": ExplicitOrder(
+        [
+            "plot_mislabelled_rows.py",
+            "plot_pruning_curve.py",
+            "plot_grid_search.py",
+            "plot_most_and_least_forgotten.py",
+            "plot_convolutional_net.py",
+            "adult_boosting.py",
+            "mnist_svc.py",
+            "imdb_transformer.py",
+        ]
+    ),
     "abort_on_example_error": True,
     "show_memory": False,
     "download_all_examples": False,

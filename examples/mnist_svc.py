@@ -1,11 +1,11 @@
 """
-A support vector machine on 20,000 images
+A support vector machine on 10,000 images
 =========================================
 
-The time that a support vector machine needs grows with the square of the number of rows, so pruning pays off even at
-moderate sizes. The script fits one on all rows of a part of MNIST, on three tenths that ``ForgettingSelector(k=0.3)`` keeps,
-and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on pruned ones. Times
-include the training of the scoring net.
+The time that a support vector machine needs grows with the square of the number of rows, so pruning saves time even at
+moderate sizes. The script fits one with default settings on all rows of a part of MNIST, on three tenths that
+``ForgettingSelector(k=0.3)`` keeps, and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on
+pruned ones. Times include the training of the scoring net.
 
 On the command line::
 
@@ -40,7 +40,7 @@ from sklearn.svm import SVC
 
 from skprune import ForgettingSelector, make_pipeline
 
-GRID = {"C": [3, 10], "gamma": ["scale", 0.02]}
+GRID = {"C": [1, 10], "gamma": ["scale", 0.02]}
 NAMES = {"all": "all rows", "coverage": "pruned", "random": "random rows"}
 
 
@@ -63,7 +63,7 @@ def main():
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", metavar="FILE")
-    parser.add_argument("--rows", type=int, default=20000)
+    parser.add_argument("--rows", type=int, default=10000)
     parser.add_argument("--k", type=float, default=0.3, help="share of the rows that is kept (default: 0.3)")
     parser.add_argument("--picture", metavar="FILE")
     return parser.parse_args()
@@ -91,7 +91,7 @@ def pruned(classifier, choice, k):
 
 
 def fit(choice, k):
-    return pruned(SVC(C=10), choice, k)
+    return pruned(SVC(), choice, k)
 
 
 def search(choice, k):
@@ -111,7 +111,7 @@ def draw(outcomes, file):
             if (task, choice) in outcomes:
                 accuracy, seconds = outcomes[task, choice]
                 ax.plot(seconds, 100 * accuracy, marker, color=color, markersize=9, label=NAMES[choice])
-        ax.set(title=title, xlabel="seconds, scoring included", xscale="log")
+        ax.set(title=title, xlabel="seconds, scoring included", xlim=(0, None))
         ax.grid(alpha=0.3)
         ax.legend()
     axes[0].set_ylabel("test accuracy in %")
