@@ -183,6 +183,8 @@ def pruning_curve(
     cv: Any = None,
     scoring: str | Callable[..., float] | None = None,
     within: float | str = 0.01,
+    groups: Any = None,
+    params: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Bunch:
@@ -206,12 +208,17 @@ def pruning_curve(
             default=("most_forgotten", "coverage", "random")
         Which rows are kept, as in :class:`ForgettingSelector`.
     cv : int, cross-validation generator or iterable, default=None
-        As in :func:`sklearn.model_selection.cross_val_score`. The same folds are used for all `k` and strategies. To
-        split by groups, pass the splits, as in ``cv=list(GroupKFold().split(X, y, groups))``.
+        As in :func:`sklearn.model_selection.cross_val_score`. The same folds are used for all `k` and strategies.
     scoring : str or callable, default=None
         As in :func:`sklearn.model_selection.cross_val_score`; None takes the `score` of `estimator`.
     within : float or "1se", default=0.01
         How far the mean score of `fewest_rows` may be below the best one, as in :class:`fewest_rows`.
+    groups : array-like of shape (n_samples,), default=None
+        Groups of the rows, which splitters such as :class:`~sklearn.model_selection.GroupKFold` need. They are used
+        for the split alone.
+    params : dict, default=None
+        Parameters for the `fit` of the estimator and for the scorer, as in
+        :func:`sklearn.model_selection.cross_validate`. Those with an entry for each row are cut like `X`.
     n_jobs : int, default=None
         Number of fits that run in parallel with joblib.
     verbose : int, default=0
@@ -283,7 +290,7 @@ def pruning_curve(
     choose = fewest_rows(within)
     estimator, name = _with_selector(estimator)
     check_scoring(estimator, scoring)
-    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    splits = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
     if within == "1se" and len(splits) < 2:
         raise ValueError("within='1se' needs at least two folds; cv gives 1. Give a number.")
     # With all rows, no strategy has anything to decide, and the default one would need a test to see that.
@@ -294,7 +301,7 @@ def pruning_curve(
     search = GridSearchCV(
         estimator, grids, cv=splits, scoring=scoring, n_jobs=n_jobs, verbose=verbose, refit=False, error_score=np.nan
     )
-    results = search.fit(X, y).cv_results_
+    results = search.fit(X, y, **(params or {})).cv_results_
     scores = np.array([results[f"split{fold}_test_score"] for fold in range(len(splits))], dtype=np.float64).T
     n_train = [len(train) for train, _ in splits]
     shares = np.array([np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k])

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn
 import sklearn.pipeline
 from conftest import make_net
 from sklearn.base import clone
@@ -11,8 +12,10 @@ from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what HalvingGridSearchCV needs
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
+    GroupKFold,
     HalvingGridSearchCV,
     KFold,
     RandomizedSearchCV,
@@ -92,6 +95,38 @@ def test_one_training_a_fold(pipe, data, folder, n_jobs, random_state):
     assert n_trainings(folder) == 2
     assert repr(pipe) == before
     assert not hasattr(pipe["clf"], "coef_")
+
+
+def test_groups_stay_together(quick_curve, data):
+    X, y = data
+    groups = np.repeat(np.arange(9), 4)
+    found = pruning_curve(quick_curve, X, y, k=[0.5], strategies=["random"], cv=GroupKFold(3), groups=groups)
+    splits = list(GroupKFold(3).split(X, y, groups))
+    expected = pruning_curve(quick_curve, X, y, k=[0.5], strategies=["random"], cv=splits)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    with pytest.raises(ValueError, match="'groups' parameter should not be None"):
+        pruning_curve(quick_curve, X, y, cv=GroupKFold(3))
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_parameters_of_fit_are_cut_and_handed_on(data, routing):
+    X, y = data
+    # Rows without weight are as good as absent, so that a classifier of the two other classes is left.
+    weight = (y != 2).astype(float)
+    scores = []
+    with sklearn.config_context(enable_metadata_routing=routing):
+        last, scoring = LogisticRegression(), get_scorer("accuracy")
+        if routing:
+            last.set_fit_request(sample_weight="weight")
+            scoring.set_score_request(sample_weight="weight")
+        pipe = Pipeline([("prune", GivenScores(random_state=0)), ("clf", last)])
+        params = {"weight" if routing else "clf__sample_weight": weight}
+        curve = pruning_curve(pipe, X, y, k=[0.5], strategies=["random"], cv=KFold(2), scoring=scoring, params=params)
+        for train, test in KFold(2).split(X):
+            kept = train[ForgettingSelector(k=0.5, strategy="random", random_state=0).fit(X[train], y[train]).get_support()]
+            fitted = LogisticRegression().fit(X[kept], y[kept], weight[kept])
+            scores.append(fitted.score(X[test], y[test], weight[test] if routing else None))
+    np.testing.assert_array_equal(curve.scores[0, 0], scores)
 
 
 def test_a_plain_pipeline_deeper_inside(data):
