@@ -123,7 +123,9 @@ def test_parameters_of_fit_are_cut_and_handed_on(data, routing):
         params = {"weight" if routing else "clf__sample_weight": weight}
         curve = pruning_curve(pipe, X, y, k=[0.5], strategies=["random"], cv=KFold(2), scoring=scoring, params=params)
         for train, test in KFold(2).split(X):
-            kept = train[ForgettingSelector(k=0.5, strategy="random", random_state=0).fit(X[train], y[train]).get_support()]
+            kept = train[
+                ForgettingSelector(k=0.5, strategy="random", random_state=0).fit(X[train], y[train]).get_support()
+            ]
             fitted = LogisticRegression().fit(X[kept], y[kept], weight[kept])
             scores.append(fitted.score(X[test], y[test], weight[test] if routing else None))
     np.testing.assert_array_equal(curve.scores[0, 0], scores)

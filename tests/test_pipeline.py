@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401  allows the next import
@@ -21,7 +22,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold, cross_validate
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import FeatureUnion, make_union
@@ -1030,3 +1031,22 @@ def test_new_rows_of_the_same_number_are_refused(pipe, data):
     with pytest.raises(ValueError, match=r"without_selection\(\)\[:-1\].transform\(X\)"):
         pipe[:-1].transform(X[::-1])
     assert pipe[:-1].transform(X).shape == (48, 6)
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed|Only one class is present:UserWarning")
+@pytest.mark.parametrize(
+    "cv", [KFold(3), KFold(3, shuffle=True, random_state=0)], ids=["a class missing", "all classes"]
+)
+def test_folds_without_a_class_are_those_of_the_classifier_alone(cv):
+    X, y = load_iris(return_X_y=True)
+    clf = LogisticRegression(max_iter=1000)
+    scoring = ["accuracy", "neg_log_loss", "roc_auc_ovr"]
+    plain = cross_validate(clf, X, y, cv=cv, scoring=scoring, return_estimator=True)
+    for k in ("auto", 0.5):
+        pruned = make_pipeline(ForgettingSelector(k=k, random_state=0), clf)
+        found = cross_validate(pruned, X, y, cv=cv, scoring=scoring, return_estimator=True)
+        for theirs, ours in zip(plain["estimator"], found["estimator"], strict=True):
+            assert ours.classes_.tolist() == theirs.classes_.tolist()
+            assert ours.predict_proba(X).shape == (150, len(theirs.classes_))
+        for name in scoring:
+            np.testing.assert_array_equal(np.isnan(found[f"test_{name}"]), np.isnan(plain[f"test_{name}"]))
