@@ -1,7 +1,6 @@
 """The scoring net that is used when none is given."""
 
-import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch.nn.utils import parameters_to_vector
 
 from skprune._recorder import outcome_of
 from skprune._scores import ForgettingScores
+from skprune._threads import one_thread
 
 # Units of the hidden layer for up to so many rows, and for more rows. Fewer units then halve the time and score as well.
 _HIDDEN, _MANY_ROWS, _HIDDEN_OF_MANY = 256, 10_000, 128
@@ -84,7 +84,7 @@ class DefaultNet(NeuralNetClassifier):
         self.check_data(X, y)
         loop = _Loop(self, np.asarray(X), np.asarray(y))
         is_small = self.batch_size * loop.weights[0].numel() < _FEW_MULTIPLICATIONS
-        with _one_thread_of_torch() if is_small else nullcontext(), torch.no_grad():
+        with one_thread() if is_small else nullcontext(), torch.no_grad():
             for _ in range(self.max_epochs if epochs is None else epochs):
                 loss = loop.run_epoch(record)
                 self.history.new_epoch()
@@ -222,31 +222,6 @@ def train_default(net, X, y, *, record, seed, after_epoch):
     for part in (net.module_, net.criterion_):
         part.eval()
     return scores, net
-
-
-_threads_lock = threading.Lock()
-_n_limited, _n_threads = 0, 1
-
-
-@contextmanager
-def _one_thread_of_torch():
-    """Set torch to one thread, and restore its number of threads afterwards.
-
-    Python threads that begin meanwhile start with one thread as well. The number before the first of several
-    simultaneous trainings is therefore restored by all of them.
-    """
-    global _n_limited, _n_threads
-    with _threads_lock:
-        if _n_limited == 0:
-            _n_threads = torch.get_num_threads()
-        _n_limited += 1
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _threads_lock:
-            _n_limited -= 1
-            torch.set_num_threads(_n_threads)
 
 
 def _moments(X):

@@ -6,6 +6,7 @@ import numpy as np
 
 from skprune._features import N_COMPONENTS, Features, as_numbers, some_rows
 from skprune._leave_out import HeldOutTest, Sample, mean_margin, run_test
+from skprune._threads import one_thread
 from skprune._views import Views, compare
 
 # Views are fitted to at most this many rows and numbers, and not at all if these are too few rows of X.
@@ -100,6 +101,7 @@ class HeldOut(NamedTuple):
         )
 
 
+@one_thread()
 def hold_out(X, y, net_margins, *, same_features=False):
     """Ask models about rows that they have not seen, and estimate how many labels are wrong.
 

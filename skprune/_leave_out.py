@@ -6,6 +6,7 @@ import numpy as np
 
 from skprune._features import both_spaces
 from skprune._light_models import GrowingForest, GrowingNeighbors, GrowingRidge, is_right
+from skprune._threads import one_thread
 from skprune._views import Views, compare
 
 _N_FOLDS = 3
@@ -71,6 +72,7 @@ class HeldOutTest(NamedTuple):
         return share if is_harmless[nearest] else float(shares[np.flatnonzero(is_harmless[:nearest])[-1]])
 
 
+@one_thread()
 def run_test(sample):
     """Leave out more and more of the least trusted rows, and predict the rows of every fold with light models."""
     n_rows, rng = len(sample.y), np.random.RandomState(0)

@@ -8,6 +8,7 @@ from sklearn.tree import ExtraTreeClassifier
 from skprune._features import both_spaces
 from skprune._light_models import GrowingRidge, is_right
 from skprune._strategies import RULES, keep_rows
+from skprune._threads import one_thread
 
 # Penalties of the ridge regressions on components and on Fourier features.
 _PENALTIES = 0.03, 0.003
@@ -20,6 +21,7 @@ _RARE = 0.2
 _N_SPLITS = 3
 
 
+@one_thread()
 def best_rule(held_out, share, balance, min_per_class):
     """Return the rule whose rows light models learn most from.
 
