@@ -106,6 +106,8 @@ class PruningCurveDisplay:
         cv: Any = None,
         scoring: str | Callable[..., float] | None = None,
         within: float | str = 0.01,
+        groups: Any = None,
+        params: Mapping[str, Any] | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
         ax: Any = None,
@@ -117,7 +119,7 @@ class PruningCurveDisplay:
 
         Parameters
         ----------
-        estimator, X, y, k, strategies, cv, scoring, within, n_jobs, verbose : see :func:`pruning_curve`
+        estimator, X, y, k, strategies, cv, scoring, within, groups, params, n_jobs, verbose : see :func:`pruning_curve`
             Passed to that function.
         ax : matplotlib Axes, default=None
             Axes to draw on. If None, a new figure is created.
@@ -140,7 +142,8 @@ class PruningCurveDisplay:
         """
         _import_pyplot()  # says what is missing before anything is trained
         search = {"k": k, "strategies": strategies, "cv": cv, "scoring": scoring, "within": within}
-        curve = pruning_curve(estimator, X, y, **search, n_jobs=n_jobs, verbose=verbose)
+        fits = {"groups": groups, "params": params, "n_jobs": n_jobs, "verbose": verbose}
+        curve = pruning_curve(estimator, X, y, **search, **fits)
         if score_name is None and isinstance(scoring, str):
             score_name = scoring.replace("neg_", "negative ").replace("_", " ").capitalize()
         display = cls(**curve, score_name=score_name)

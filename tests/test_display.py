@@ -7,6 +7,7 @@ import pytest
 from conftest import make_net
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
 
 from skprune import (
     ForgettingDisplay,
@@ -125,16 +126,25 @@ def test_how_the_curve_is_drawn_can_be_changed(curve):
         ({"scoring": "neg_log_loss"}, "Negative log loss"),
         ({"scoring": "balanced_accuracy"}, "Balanced accuracy"),
         ({"scoring": "accuracy", "score_name": "Right", "within": 1}, "Right"),
+        (
+            {
+                "cv": GroupKFold(2),
+                "groups": np.arange(36) // 6,
+                "params": {"logisticregression__sample_weight": np.arange(36)},
+            },
+            "Score",
+        ),
     ],
 )
 def test_curve_from_estimator(pipe, data, params, name):
     data = [part[:36] for part in data]
     _, ax = plt.subplots()
-    display = PruningCurveDisplay.from_estimator(pipe, *data, k=[0.5], strategies=["random"], cv=2, ax=ax, **params)
+    params = {"cv": 2, **params}
+    display = PruningCurveDisplay.from_estimator(pipe, *data, k=[0.5], strategies=["random"], ax=ax, **params)
     assert display.ax_ is ax
     assert ax.get_ylabel() == name
     params.pop("score_name", None)
-    curve = pruning_curve(pipe, *data, k=[0.5], strategies=["random"], cv=2, **params)
+    curve = pruning_curve(pipe, *data, k=[0.5], strategies=["random"], **params)
     np.testing.assert_array_equal(display.scores, curve.scores)
     assert display.fewest_rows == curve.fewest_rows
 
