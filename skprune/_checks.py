@@ -134,6 +134,12 @@ def _refuse_several(y):
     if columns.ndim == 2 and columns.shape[1] > 1:
         given = f"{columns.shape[1]} columns"
         y_2d = "y.toarray()" if sparse.issparse(y) else "np.asarray(y)" if isinstance(y, (list, tuple)) else "y"
+        if columns.dtype.kind == "f" and (columns % 1 != 0).any():
+            raise ValueError(
+                f"y must have one label per row, got {given} of numbers. skprune is for classification alone."
+            )
+        if columns.dtype.kind not in "biuf" and isinstance(y, (list, tuple)):  # as many words in each row
+            y_2d = "MultiLabelBinarizer().fit_transform(y)"
         if columns.dtype.kind in "biuf" and ((columns != 0).sum(1) == 1).all() and (columns.sum(1) == 1).all():
             raise ValueError(
                 f"y must have one label per row, got {given}. Each row has a single 1: pass np.argmax({y_2d}, axis=1)."

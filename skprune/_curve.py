@@ -218,7 +218,8 @@ def pruning_curve(
         for the split alone.
     params : dict, default=None
         Parameters for the `fit` of the estimator and for the scorer, as in
-        :func:`sklearn.model_selection.cross_validate`. Those with an entry for each row are cut like `X`.
+        :func:`sklearn.model_selection.cross_validate`. Those with an entry for each row are cut like `X`. If `estimator`
+        has no selector, they are for the Pipeline that is made, as in ``{"svc__sample_weight": sample_weight}``.
     n_jobs : int, default=None
         Number of fits that run in parallel with joblib.
     verbose : int, default=0
@@ -287,6 +288,8 @@ def pruning_curve(
     (3,)
     """
     _check_candidates(k, strategies)
+    params = {} if params is None else dict(params)
+    groups = params.pop("groups", groups)  # as metadata routing passes them
     choose = fewest_rows(within)
     estimator, name = _with_selector(estimator)
     check_scoring(estimator, scoring)
@@ -301,7 +304,7 @@ def pruning_curve(
     search = GridSearchCV(
         estimator, grids, cv=splits, scoring=scoring, n_jobs=n_jobs, verbose=verbose, refit=False, error_score=np.nan
     )
-    results = search.fit(X, y, **(params or {})).cv_results_
+    results = search.fit(X, y, **params).cv_results_
     scores = np.array([results[f"split{fold}_test_score"] for fold in range(len(splits))], dtype=np.float64).T
     n_train = [len(train) for train, _ in splits]
     shares = np.array([np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k])

@@ -105,6 +105,9 @@ def _check_intermediate(name, step):
 
 
 def _check_joins(name, step):
+    if isinstance(step, sklearn.pipeline.Pipeline):
+        for inner in step.steps:
+            _check_joins(*inner)
     for part in _parts_that_drop_rows(step):
         raise TypeError(
             f"The step {name!r} joins columns of its parts side by side, but its part {part!r} drops rows, so its rows would be "
@@ -117,7 +120,10 @@ def _parts_that_drop_rows(step):
     """Return the names of the parts of a FeatureUnion or ColumnTransformer that drop rows while fitting."""
     if not isinstance(step, (sklearn.pipeline.FeatureUnion, ColumnTransformer)):
         return []
-    parts = step.transformer_list if isinstance(step, sklearn.pipeline.FeatureUnion) else step.transformers
+    if isinstance(step, sklearn.pipeline.FeatureUnion):
+        parts = step.transformer_list
+    else:
+        parts = [*step.transformers, ("remainder", step.remainder)]
     return [name for name, part, *_ in parts if _drops_rows(part)]
 
 

@@ -1,7 +1,7 @@
 """One thread for computations that are too small for several."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -17,16 +17,18 @@ def one_thread():
     With small matrices, threads wait for each other most of the time, and much longer if other programs use the cores.
 
     Python threads that begin meanwhile start with one thread of torch as well. The number before the first of several
-    simultaneous computations is therefore restored by all of them. threadpoolctl does the same for linear algebra.
+    simultaneous computations is therefore restored by all of them. Linear algebra has one number for all Python threads,
+    which the first computation sets and restores.
     """
     global _n_inside, _n_threads
     with _lock:
-        if _n_inside == 0:
+        is_first = _n_inside == 0
+        if is_first:
             _n_threads = torch.get_num_threads()
         _n_inside += 1
         torch.set_num_threads(1)
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas") if is_first else nullcontext():
             yield
     finally:
         with _lock:

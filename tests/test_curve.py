@@ -104,6 +104,10 @@ def test_groups_stay_together(quick_curve, data):
     splits = list(GroupKFold(3).split(X, y, groups))
     expected = pruning_curve(quick_curve, X, y, k=[0.5], strategies=["random"], cv=splits)
     np.testing.assert_array_equal(found.scores, expected.scores)
+    routed = pruning_curve(
+        quick_curve, X, y, k=[0.5], strategies=["random"], cv=GroupKFold(3), params={"groups": groups}
+    )
+    np.testing.assert_array_equal(routed.scores, expected.scores)
     with pytest.raises(ValueError, match="'groups' parameter should not be None"):
         pruning_curve(quick_curve, X, y, cv=GroupKFold(3))
 

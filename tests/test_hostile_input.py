@@ -224,6 +224,8 @@ SEVERAL = (ValueError, r"several labels in a row.*MultiOutputClassifier\(pipe\)\
 COLUMNS = r"one label per row, got {} columns.*MultiOutputClassifier\(pipe\)\.fit\(X, {}\), where"
 ONE_HOT = r"one label per row, got 3 columns.*np\.argmax\({}, axis=1\)"
 INDICATOR = np.stack([Y > 0, Y > 1], axis=1).astype(int)
+NUMBERS = (ValueError, r"got 2 columns of numbers\. skprune is for classification alone")
+WORDS = (ValueError, COLUMNS.format(2, r"MultiLabelBinarizer\(\)\.fit_transform\(y\)"))
 LENGTHS = (ValueError, "inconsistent numbers of samples")
 
 LABELS = [
@@ -259,6 +261,8 @@ LABELS = [
         (ValueError, "Input y contains NaT, in 13 of 40"),
         id="NaT",
     ),
+    pytest.param(np.stack([Y + 0.5, Y], axis=1), NUMBERS, id="two columns of numbers"),
+    pytest.param(NAMES[np.stack([Y, (Y + 1) % 3], axis=1)].tolist(), WORDS, id="two words a row"),
     pytest.param(np.ma.masked_equal(Y, 2), MASKED, id="masked"),
     pytest.param(Y + 0.5, (ValueError, "Unknown label type: continuous"), id="continuous"),
     pytest.param(

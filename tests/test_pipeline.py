@@ -824,6 +824,12 @@ def test_parts_that_drop_rows_are_not_joined(data, part):
                 Pipeline(steps).fit(*data)
         with pytest.raises(TypeError, match=message):
             Pipeline([("scale", StandardScaler()), ("union", union)]).fit_transform(*data)
+        inner = sklearn.pipeline.Pipeline([("scale", StandardScaler()), ("union", union)])
+        with pytest.raises(TypeError, match=message):
+            Pipeline([("inner", inner), ("clf", Remember())]).fit(*data)
+    rest = ColumnTransformer([("whole", "passthrough", [0])], remainder=part)
+    with pytest.raises(TypeError, match="its part 'remainder' drops rows"):
+        Pipeline([("union", rest), ("clf", Remember())]).fit(*data)
 
 
 def test_a_last_step_may_fit_its_parts_on_fewer_rows(data):
