@@ -324,13 +324,19 @@ def _probabilities(net, y_pred):
         criteria = list(net.criterion_.modules()) if net.compile else [net.criterion_]
         takes_logits = any(isinstance(criterion, torch.nn.CrossEntropyLoss) for criterion in criteria)
         nonlinearity = partial(torch.softmax, dim=-1) if takes_logits else None
-        if any(isinstance(criterion, torch.nn.BCEWithLogitsLoss) for criterion in criteria) and y_pred.ndim == 1:
+        if y_pred.ndim == 1 and any(isinstance(criterion, torch.nn.BCEWithLogitsLoss) for criterion in criteria):
+            nonlinearity = _of_logits
+        elif y_pred.ndim == 1 and any(isinstance(criterion, torch.nn.BCELoss) for criterion in criteria):
             nonlinearity = _of_two_classes
     return y_pred if nonlinearity is None else nonlinearity(y_pred)
 
 
-def _of_two_classes(logits):
+def _of_logits(logits):
     return torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
+
+
+def _of_two_classes(probabilities):
+    return torch.stack([1 - probabilities, probabilities], dim=1)
 
 
 def outcome_of(probabilities, y_true):

@@ -380,12 +380,20 @@ def test_other_estimators(data, estimator):
         ForgettingSelector(estimator).fit(*data)
 
 
+class WithSigmoid(MLP):
+    def forward(self, X):
+        return torch.sigmoid(super().forward(X))
+
+
 @pytest.mark.parametrize("record", ["batch", "epoch"])
 @pytest.mark.parametrize("callbacks", [None, [EarlyStopping(patience=9)]])
-def test_a_net_with_one_output(data, record, callbacks):
+@pytest.mark.parametrize("criterion", [torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss])
+def test_a_net_with_one_output(data, record, callbacks, criterion):
     """One epoch without training, so that the net that is left has made the predictions."""
     X, y = data[0][data[1] < 2], np.array(["no", "yes"])[data[1][data[1] < 2]]
-    net = NeuralNetBinaryClassifier(MLP, module__n_classes=1, lr=0.0, max_epochs=1, callbacks=callbacks, verbose=0)
+    module = WithSigmoid if criterion is torch.nn.BCELoss else MLP
+    params = {"criterion": criterion, "lr": 0.0, "max_epochs": 1, "callbacks": callbacks, "verbose": 0}
+    net = NeuralNetBinaryClassifier(module, module__n_classes=1, **params)
     selector = ForgettingSelector(net, k=0.5, record=record, random_state=0).fit(X, y)
     of_yes = selector.estimator_.predict_proba(X.astype(np.float32))[:, 1]
     margins = np.where(y == "yes", 2 * of_yes - 1, 1 - 2 * of_yes)
