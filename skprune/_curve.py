@@ -308,22 +308,26 @@ def pruning_curve(
     scores = np.array([results[f"split{fold}_test_score"] for fold in range(len(splits))], dtype=np.float64).T
     n_train = [len(train) for train, _ in splits]
     shares = np.array([np.mean([count_kept(min(size, n_rows), n_rows) / n_rows for n_rows in n_train]) for size in k])
-    place = None
-    if np.isfinite(results["mean_test_score"]).any():
-        # Shares instead of k, which may be shares and numbers of rows.
-        kept = [1.0, *np.repeat(shares, len(strategies))]
-        index = choose({**results, "params": [{"k": share} for share in kept]})
-        chosen = results["params"][index]
-        strategy = _name_of(chosen[f"{name}__strategy"]) if index else None
-        score = float(results["mean_test_score"][index])
-        place = Bunch(strategy=strategy, k=chosen[f"{name}__k"], share=float(kept[index]), score=score)
+    # Shares instead of k, which may be shares and numbers of rows.
+    kept = [1.0, *np.repeat(shares, len(strategies))]
     return Bunch(
         strategies=[_name_of(strategy) for strategy in strategies],
         shares=shares,
         scores=scores[1:].reshape(len(k), len(strategies), len(splits)).swapaxes(0, 1),
         full_scores=scores[0],
-        fewest_rows=place,
+        fewest_rows=_place_of(results, kept, choose, name),
     )
+
+
+def _place_of(results, kept, choose, name):
+    """Return the candidate that `choose` takes by the shares `kept`, or None if no mean score is finite."""
+    if not np.isfinite(results["mean_test_score"]).any():
+        return None
+    index = choose({**results, "params": [{"k": share} for share in kept]})
+    chosen = results["params"][index]
+    strategy = _name_of(chosen[f"{name}__strategy"]) if index else None
+    score = float(results["mean_test_score"][index])
+    return Bunch(strategy=strategy, k=chosen[f"{name}__k"], share=float(kept[index]), score=score)
 
 
 def _name_of(strategy):

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import torch
@@ -115,15 +116,19 @@ def _as_matrix(sample):
         return tuple((key, kind) for key, (kind, _) in parts.items()), np.hstack(matrices)
     array = _as_array(sample)
     shape = ("numbers" if array.dtype.kind in "biuf" else "objects", array.shape[1:])
-    array = array.reshape(len(array), -1)
-    return shape, array.astype(np.float64) if array.dtype.kind in "biuf" else np.vectorize(_number_of, [float])(array)
+    return shape, _as_floats(array.reshape(len(array), -1))
 
 
 def _as_array(sample):
     if isinstance(sample, torch.Tensor):
         return checkable(sample)
     if is_arrow(sample):  # whose columns may have no type in common
-        return np.stack([np.asarray(column).astype(object) for column in sample.columns], axis=1)
+        columns = [np.asarray(column) for column in sample.columns]
+        if any(column.dtype.kind not in "biuf" for column in columns):
+            columns = [
+                (_as_floats(column) if column.dtype.kind in "mM" else column).astype(object) for column in columns
+            ]
+        return np.stack(columns, axis=1)
     try:
         return np.asarray(sample)
     except (ValueError, RuntimeError):  # rows that differ in length, or tensors that numpy can't take
@@ -132,11 +137,25 @@ def _as_array(sample):
         return array
 
 
+def _as_floats(array):
+    """Return numbers that stand for the entries of an array, as float64; seconds for dates and durations."""
+    if array.dtype.kind in "mM":
+        seconds = array.astype(f"{array.dtype.kind}8[us]").astype(np.int64) / 1e6
+        return np.where(np.isnat(array), np.nan, seconds)
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else np.vectorize(_number_of, [float])(array)
+
+
 def _number_of(entry):
     """Return a number that stands for an entry, or nan if it is missing or of an unknown type."""
-    if isinstance(entry, (str, bytes, list, tuple, dict)):
+    if isinstance(entry, (str, bytes, list, tuple, dict, time)):
         return float(zlib.crc32(entry if isinstance(entry, bytes) else repr(entry).encode()))
     try:
+        if isinstance(entry, date) and not isinstance(entry, datetime):
+            entry = datetime(entry.year, entry.month, entry.day)
+        if isinstance(entry, datetime):  # without a time zone as in UTC, so that no local time matters
+            return (entry if entry.tzinfo else entry.replace(tzinfo=UTC)).timestamp()
+        if isinstance(entry, timedelta):
+            return entry.total_seconds()
         return float(entry)
     except (TypeError, ValueError):
         return np.nan

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skprune._tally import Tally
 
 # The arrays of a sum of runs.
-COLUMNS = ("events", "presentations", "margin_total", "first_learned_total", "runs_learned", "runs_right")
+COLUMNS = ("events", "presentations", "margin_total", "runs_shown", "first_learned_total", "runs_learned", "runs_right")
 
 
 class ForgettingScores:
@@ -140,7 +140,9 @@ class ForgettingScores:
 
     @property
     def margins(self) -> NDArray[np.float64]:
-        return self._sums()["margin_total"] / self.n_runs
+        sums = self._sums()
+        count = sums["runs_shown"]
+        return np.divide(sums["margin_total"], count, out=np.full(len(self), np.nan), where=count > 0)
 
     @property
     def first_learned(self) -> NDArray[np.float64]:
@@ -194,8 +196,8 @@ class ForgettingScores:
         accuracy : float
             Only rows that were presented in every run count. nan if unknown, as for scores made elsewhere.
         """
-        right = self._sums()["runs_right"]
-        right = right[~np.isnan(right)]
+        sums = self._sums()
+        right = sums["runs_right"][sums["runs_shown"] == self.n_runs]
         return float(right.mean() / self.n_runs) if len(right) else np.nan
 
     def take(self, rows: Sequence[int] | NDArray[Any]) -> "ForgettingScores":
@@ -341,5 +343,5 @@ def as_scores(scores: ScoresLike) -> ForgettingScores:
     events = events.astype(np.float64 if events.dtype.kind == "f" else np.int64)
     unknown = np.full(len(events), np.nan)
     none = np.zeros(len(events), dtype=np.int64)
-    columns = dict(zip(COLUMNS, (events, none, unknown, unknown, none + 1, unknown), strict=True))
+    columns = dict(zip(COLUMNS, (events, none, none, none, unknown, none + 1, none), strict=True))
     return ForgettingScores._of_sums(columns, n_runs=1)

@@ -85,8 +85,7 @@ def check_steps(steps, method):
     """Raise a TypeError if steps can't be fitted one after the other by a method of a Pipeline."""
     for name, step in steps[:-1]:
         _check_intermediate(name, step)
-    # Only fit_transform returns what the last step joins while fitting.
-    for name, step in steps if method == "fit_transform" else steps[:-1]:
+    for name, step in _joining(steps, method):
         _check_joins(name, step)
 
 
@@ -104,10 +103,17 @@ def _check_intermediate(name, step):
         )
 
 
+def _joining(steps, method):
+    """Yield the steps, also of Pipelines among them, whose output for the rows of `fit` is used."""
+    for position, (name, step) in enumerate(steps):
+        is_last = position == len(steps) - 1
+        if isinstance(step, sklearn.pipeline.Pipeline):
+            yield from _joining(step.steps, method if is_last else "fit_transform")
+        elif not is_last or method == "fit_transform":  # fit ignores what the last step joins
+            yield name, step
+
+
 def _check_joins(name, step):
-    if isinstance(step, sklearn.pipeline.Pipeline):
-        for inner in step.steps:
-            _check_joins(*inner)
     for part in _parts_that_drop_rows(step):
         raise TypeError(
             f"The step {name!r} joins columns of its parts side by side, but its part {part!r} drops rows, so its rows would be "

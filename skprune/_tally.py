@@ -96,8 +96,9 @@ class Tally:
         return {
             "events": events.astype(np.int64),
             "presentations": presentations.astype(np.int64),
-            "margin_total": np.where(shown, margin, np.float64(np.nan)),
+            "margin_total": np.where(shown, margin, np.float64(0)),
+            "runs_shown": shown.astype(np.int32),
             "first_learned_total": np.abs(learned.astype(np.int64)),
             "runs_learned": (learned != 0).astype(np.int64),
-            "runs_right": np.where(shown, learned > 0, np.float64(np.nan)),
+            "runs_right": (learned > 0).astype(np.int32),
         }

@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from conftest import make_net
@@ -16,6 +17,7 @@ from sklearn.pipeline import make_pipeline as plain_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skprune import ForgettingSelector, make_pipeline
+from skprune._fitted_rows import FittedRows
 from skprune._rows import take_rows
 
 RNG = np.random.default_rng(0)
@@ -158,6 +160,34 @@ def test_scaled_rows_of_the_same_width_are_told_apart():
     selector = fitted(StandardScaler().fit_transform(10 * X + 100))
     with pytest.raises(ValueError, match=r"use X\[selector.get_support\(\)\]"):
         selector.transform(10 * X + 100)
+
+
+DATES = pd.date_range("2020", periods=60)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        DATES,
+        DATES.tz_localize("Europe/Berlin"),
+        DATES.date,
+        DATES - DATES[0],
+        DATES.where(np.arange(60) % 3 > 0),
+        [f"{number}" for number in range(60)],
+        np.arange(60.0),
+    ],
+    ids=["dates", "with a time zone", "days", "durations", "missing", "words", "numbers"],
+)
+@pytest.mark.parametrize("more", [{}, {"word": "x"}], ids=["alone", "with a word"])
+def test_other_orders_of_a_table_whatever_its_library_is(column, more):
+    frame = pd.DataFrame({"column": column, **more})
+    tables = [frame, pl.from_pandas(frame), pa.Table.from_pandas(frame)]
+    for fitted_to in tables:
+        rows = FittedRows(fitted_to)
+        for table in tables:
+            assert rows.check(table)
+            with pytest.raises(ValueError, match="but they are others"):
+                rows.check(take_rows(table, np.arange(60)[::-1]))
 
 
 def test_few_values_are_remembered():

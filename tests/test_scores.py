@@ -369,6 +369,16 @@ def test_taken_scores_keep_their_held_out_results():
     assert taken.attainable == 0.5
 
 
+def test_margins_of_a_sum_are_means_over_the_runs_that_presented_a_row():
+    first, second = ForgettingScores(4), ForgettingScores(4)
+    first.update([0, 1], [True, True], [0.5, 0.25])
+    second.update([1, 2], [True, False], [0.75, -0.5])
+    total = first + second
+    np.testing.assert_array_equal(total.margins, [0.5, 0.5, -0.5, np.nan])
+    np.testing.assert_array_equal((total + total).margins, total.margins)
+    assert total.last_accuracy() == 1  # of row 1, which both presented
+
+
 def test_a_sum_knows_the_nets_alone():
     told = scores_of([0.9, -0.9, 0.6]).with_held_out(*HELD_OUT)
     total = told + scores_of([0.5, -0.1, 0.2])
