@@ -7,6 +7,9 @@ moderate sizes. The script fits one with default settings on all rows of a part 
 ``ForgettingSelector(k=0.3)`` keeps, and on as many random rows. Then it searches over ``C`` and ``gamma`` on all rows and on
 pruned ones. Times include the training of the scoring net.
 
+The labels are right here, so every row helps a little: the pruned fit and the pruned search take about half of the time, and
+lose about one and a half points of accuracy. Pruned rows are hardly better than random ones.
+
 On the command line::
 
     python mnist_svc.py
