@@ -3,7 +3,7 @@ import pytest
 from test_held_out import clusters, mislabel, unknown
 
 from skprune._held_out import hold_out
-from skprune._rating import _weights, best_rule, rows_of_rule
+from skprune._rating import _leader, _weights, best_rule, rows_of_rule
 from skprune._strategies import RULES, Rule
 
 
@@ -28,6 +28,12 @@ def test_random_rows_are_kept_where_nothing_can_be_known():
 def test_a_rule_that_keeps_the_same_rows_does_not_lead(noisy):
     held_out, _ = noisy
     assert best_rule(held_out, 1.0, False, 5) == RULES[-1]
+
+
+@pytest.mark.parametrize(("n_more", "leader"), [(3, 1), (4, 0)])
+def test_a_rule_leads_by_two_standard_errors(n_more, leader):
+    """Of 100 rows, 4 that only this rule has right are a mean of 0.04 and a standard error of 0.0196; 3 are 0.03 and 0.0171."""
+    assert _leader(np.vstack([np.arange(100) < n_more, np.zeros(100)])) == leader
 
 
 def test_rows_of_rules(noisy):
