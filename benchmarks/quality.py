@@ -78,7 +78,10 @@ CLASSIFIERS = {
     "SVC": lambda seed: SVC(),
     "boosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
 }
-ALL, AUTO, FILTER, COVERAGE, RANDOM = "all rows", "auto", "cleanlab", "coverage", "random"
+ALL, AUTO, JUDGED, FILTER = "all rows", "auto", "judged", "cleanlab"
+COVERAGE, RANDOM = "coverage", "random"
+# What is compared with all rows, as the tables name it.
+AGAINST_ALL = {AUTO: "skprune", JUDGED: "with `judge`", FILTER: "cleanlab's filter"}
 CELL = ["data", "noise", "classifier", "k"]
 # A class is rare if it has a smaller share of the training rows.
 RARE_SHARE = 0.05
@@ -126,7 +129,7 @@ def plan(args):
     for name, seed in product(args.only, range(args.seeds)):
         for noise in noises(name):
             problem = Problem(name, noise, seed, QUICK_ROWS if args.quick else N_ROWS, args.data)
-            choices = [("all", ALL), ("auto", AUTO), ("auto", FILTER)]
+            choices = [("all", ALL), *(("auto", name) for name in AGAINST_ALL)]
             if noise in NOISE_OF_FIXED_K and name not in RARE and name not in PEOPLE:
                 draws = [COVERAGE, *(f"{RANDOM} {draw}" for draw in range(N_RANDOM))]
                 choices += list(product(args.shares, draws))
@@ -148,7 +151,7 @@ def classifiers(data):
 def measure(problem, classifier, k, ranking, output):
     """Return the scores of a classifier on what a ranking keeps of a problem, with what describes the cell."""
     with threadpool_limits(1):
-        rows = choose(problem, k, ranking, output)
+        rows = choose(problem, classifier, k, ranking, output)
         memory = joblib.Memory(output, verbose=0)
         accuracy, balanced = memory.cache(score)(classifier, problem, rows)
     _, y, *_ = arrays(problem._replace(noise=0.0))
@@ -174,7 +177,7 @@ def arrays(problem):
 load_once = cache(load)
 
 
-def choose(problem, k, ranking, output):
+def choose(problem, classifier, k, ranking, output):
     """Return the rows that are kept of a problem."""
     n_rows = len(arrays(problem)[1])
     if ranking == ALL:
@@ -184,18 +187,19 @@ def choose(problem, k, ranking, output):
     if ranking.startswith(RANDOM):
         rng = np.random.default_rng((problem.seed, int(ranking.split()[1])))
         return np.sort(rng.choice(n_rows, round(k * n_rows), replace=False))
-    selector = fit_selector(problem, output)
+    selector = fit_selector(problem, classifier if ranking == JUDGED else None, output)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PruningWarning)
         return selector.set_params(k=k).get_support(indices=True)
 
 
 @lru_cache(2)
-def fit_selector(problem, output):
+def fit_selector(problem, judge, output):
     X, y, *_ = arrays(problem)
+    judge = CLASSIFIERS[judge](problem.seed) if judge else None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PruningWarning)
-        return ForgettingSelector(random_state=problem.seed, memory=output).fit(X, y)
+        warnings.simplefilter("ignore", (PruningWarning, ConvergenceWarning))
+        return ForgettingSelector(judge=judge, random_state=problem.seed, memory=output).fit(X, y)
 
 
 def filter_issues(problem):
@@ -221,10 +225,10 @@ def score(classifier, problem, rows):
 
 
 def against_all_rows(results, metric="accuracy"):
-    """Return the points by which k="auto" and the filter are better than all rows, means of the seeds of each cell."""
+    """Return the points by which each way is better than all rows, means of the seeds of each cell."""
     scores = results[results["k"].isin(["all", "auto"])].set_index([*CELL[:3], "seed", "ranking"])[metric]
     scores = scores.unstack(sort=False)
-    points = 100 * scores[[AUTO, FILTER]].sub(scores[ALL], axis=0)
+    points = 100 * scores[list(AGAINST_ALL)].sub(scores[ALL], axis=0)
     return points.groupby(level=CELL[:3], sort=False).mean()
 
 
@@ -264,35 +268,27 @@ def describe_group(results):
     noise = points.index.get_level_values("noise")
     groups = {f"{share:.0%} wrong" if share else "right": (noise == share) & ~people for share in NOISE}
     groups["labels that people gave"] = people
-    yield '`ForgettingSelector()`, which is `k="auto"`, against all rows:\n'
+    yield '`ForgettingSelector()`, which is `k="auto"`, against all rows. A `judge` is the classifier that is fitted at the end.'
+    yield f"The mean gain is followed by the share of fits that lose more than {TOLERANCE} points, and by the largest loss:\n"
     parts = {name: points[group] for name, group in groups.items()}
     parts["right, data with a rare class: balanced accuracy"] = balanced[is_rare & (noise == 0)]
-    lines = [(name, summary(part[AUTO]), summary(part[FILTER])) for name, part in parts.items()]
-    yield from table(
-        ("training labels", "fits", *heads("skprune"), *heads("cleanlab's filter")),
-        [(name, n_fits, *auto, *rival) for name, (n_fits, *auto), (_, *rival) in lines if n_fits],
-    )
+    lines = [
+        (name, len(part), *(summary(part[way]) for way in AGAINST_ALL)) for name, part in parts.items() if len(part)
+    ]
+    yield from table(("training labels", "fits", *AGAINST_ALL.values()), lines)
     fixed = against_random_rows(results)
     if len(fixed):
         noise = fixed.index.get_level_values("noise")
-        yield '\n`strategy="coverage"` with a fixed `k` against random rows:\n'
-        lines = [
-            (f"{share:.0%} wrong" if share else "right", *summary(fixed[noise == share])) for share in NOISE_OF_FIXED_K
-        ]
-        yield from table(("training labels", "fits", *heads("skprune")), lines)
+        yield '\n`strategy="coverage"` with a fixed `k` against random rows, in the same way:\n'
+        parts = {f"{share:.0%} wrong" if share else "right": fixed[noise == share] for share in NOISE_OF_FIXED_K}
+        lines = [(name, len(part), summary(part)) for name, part in parts.items()]
+        yield from table(("training labels", "fits", "skprune"), lines)
     yield from describe_cells(results, points, balanced, fixed)
 
 
-def heads(name):
-    """Return the heads of the columns that `summary` fills, but for the first."""
-    return f"{name}: mean gain", f"fits losing over {TOLERANCE}", "largest loss"
-
-
 def summary(points):
-    """Return the number of fits, their mean gain, the share of them that lose, and the largest loss."""
-    if not len(points):
-        return 0, "", "", ""
-    return len(points), f"{points.mean():+.1f}", f"{np.mean(points < -TOLERANCE):.0%}", f"{points.min():+.1f}"
+    """Return the mean gain of fits, the share of them that lose, and the largest loss."""
+    return f"{points.mean():+.1f} ({np.mean(points < -TOLERANCE):.0%}, {points.min():+.1f})"
 
 
 def describe_cells(results, points, balanced, fixed):
@@ -303,10 +299,10 @@ def describe_cells(results, points, balanced, fixed):
     lines = []
     for cell in points.index:
         data, noise, classifier = cell
-        methods = [f"{points.at[cell, name]:+.1f} ({balanced.at[cell, name]:+.1f})" for name in (AUTO, FILTER)]
+        methods = [f"{points.at[cell, name]:+.1f} ({balanced.at[cell, name]:+.1f})" for name in AGAINST_ALL]
         all_rows = f"{full.at[cell, 'accuracy']:.1f} ({full.at[cell, 'balanced']:.1f})"
         lines.append((data, f"{noise:.0%}", classifier, all_rows, f"{kept[cell]:.0%}", *methods))
-    yield from table(("data", "wrong labels", "classifier", "all rows", "kept", 'k="auto"', "cleanlab's filter"), lines)
+    yield from table(("data", "wrong labels", "classifier", "all rows", "kept", *AGAINST_ALL.values()), lines)
     yield ""
     if len(fixed):
         yield 'Every fit with `strategy="coverage"` against random rows:\n'
