@@ -208,19 +208,18 @@ def measure_searches(problem, memory):
     Each way has rows to search on, and rows for the last fit. skprune's Pipeline prunes the rows of every fold of the search.
     """
     kept, before, k = rows_of_ways(problem, memory)
+    n_rows = len(kept["all"])
+    kept["few"] = np.random.default_rng(1).choice(n_rows, math.ceil(FEW * n_rows), replace=False)
     ways = {way: (way, {}, way) for way in ("all", "random", "cleanlab", "hardness")}
-    ways |= {
-        "auto": ("all", {"k": "auto"}, "auto"),
-        "k": ("all", {"k": k}, "k"),
-        "few, auto": ("all", {"k": FEW}, "auto"),
-    }
-    ways |= {"halving": ("all", {"halving": True}, "all"), "halving, auto": ("all", {"halving": True}, "auto")}
-    before = {**before, "few, auto": before["auto"], "halving": 0.0, "halving, auto": before["auto"]}
+    ways |= {"auto": ("all", {"k": "auto"}, "auto"), "k": ("all", {"k": k}, "k")}
+    cheap = {"few": ("all", {"k": FEW}), "random": ("few", {}), "halving": ("all", {"halving": True})}
+    ways |= {f"{name}, auto": (*how, "auto") for name, how in cheap.items()}
+    ways |= {f"{name}, all": (*cheap[name], "all") for name in ("random", "halving")}
     outcomes = {"share": k}
     for way, (searched, how, fitted) in ways.items():
         params, searching = memory.cache(search)(problem, kept[searched], **how)
         accuracy, fitting, predicting = memory.cache(fit)(problem, params, kept[fitted])
-        outcomes[way] = Outcome(accuracy, before[way] + searching + fitting, predicting)
+        outcomes[way] = Outcome(accuracy, before[fitted] + searching + fitting, predicting)
     return outcomes
 
 
@@ -233,7 +232,14 @@ def rows_of_ways(problem, memory):
     clean = np.flatnonzero(~find_label_issues(arrays(problem)[1], probabilities, n_jobs=1))
     hard = easiest_rows(arrays(problem)[1], probabilities, k)
     random = np.sort(np.random.default_rng(1).choice(n_rows, len(pruned), replace=False))  # not the seed of the labels
-    kept = {"all": np.arange(n_rows), "auto": auto, "k": pruned, "random": random, "cleanlab": clean, "hardness": hard}
+    kept = {
+        "all": np.arange(n_rows),
+        "auto": auto,
+        "k": pruned,
+        "random": random,
+        "cleanlab": clean,
+        "hardness": hard,
+    }
     before = {"all": 0.0, "random": 0.0, "auto": scoring, "k": choosing + pruning}
     return kept, {**before, "cleanlab": predicting, "hardness": predicting}, k
 
@@ -317,10 +323,12 @@ DEFAULT_WAYS = {"all": "all rows", "auto": 'k="auto"', "k": "k", "random": "rand
 DEFAULT_WAYS |= {"cleanlab": "cleanlab's filter", "hardness": "easiest rows"}
 TUNED_WAYS = {
     "all": "all rows",
-    "halving": "halving",
+    "halving, all": "halving",
     "auto": 'k="auto"',
     "k": "k",
-    "few, auto": f'search with {FEW}, fit with "auto"',
+    "few, auto": f'search with k={FEW}, fit with "auto"',
+    "random, all": f"search on {FEW:.0%} random rows",
+    "random, auto": f'search on {FEW:.0%} random rows, fit with "auto"',
 }
 TUNED_WAYS |= {
     "halving, auto": 'halving, fit with "auto"',
@@ -357,7 +365,7 @@ def describe(results, args):
     settings = "; ".join(f"{SETTINGS[name]} ({n_candidates(name)} candidates) for {name}" for name in args.only)
     yield f"GridSearchCV with {N_FOLDS} folds searches over {settings}. Halving is HalvingGridSearchCV on all rows, over numbers"
     yield "of rows. With skprune's Pipeline, the rows of every fold are scored and pruned. The last fit is on the rows that the"
-    yield f'way keeps; two ways find settings in a cheaper search, with `k={FEW}` or by halving, and fit with `k="auto"`.\n'
+    yield "way keeps. The ways that name two kinds of rows find settings in a cheaper search.\n"
     yield from describe_ways(results, "tuned", TUNED_WAYS)
     slow = [name for name in args.only if TASKS[name].predicts_slowly]
     if slow:
@@ -373,7 +381,7 @@ def n_candidates(name):
 
 def describe_highlights(results):
     found = {(problem.classifier, problem.data, problem.noise): problem for problem in results}
-    lines, ways_shown = [], ("all", "auto", "few, auto", "halving, auto", "cleanlab")
+    lines, ways_shown = [], ("all", "auto", "random, all", "random, auto", "halving, auto", "cleanlab")
     for problem in [found[key] for key in HIGHLIGHTS if key in found]:
         outcomes = results[problem]["tuned"]
         ways = [show(outcomes[way]) for way in ways_shown]
