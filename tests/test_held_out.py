@@ -68,6 +68,18 @@ def test_hard_rows_with_right_labels_are_not_counted():
     assert _share_of_wrong(margins, redrawn, 3) == 0
 
 
+def test_overlapping_classes_are_not_counted():
+    # The margins of many right labels are low, but none is as low as the lowest fifth of those of other labels.
+    margins = np.r_[np.linspace(-0.55, -0.4, 200), np.linspace(0.5, 1, 800)]
+    assert _share_of_wrong(margins, np.linspace(-1, 1, 1000), 3) == 0
+
+
+def test_few_low_margins_are_raised_to_their_upper_limit():
+    # Below the lowest limit lie 50 of the other labels, and 3 of the given ones, whose upper limit is 5.92.
+    margins = np.r_[np.full(3, -1.0), np.full(600, -0.89), np.full(397, 1.0)]
+    assert _share_of_wrong(margins, np.linspace(-1, 1, 1000), 10**6) == pytest.approx(5.92 / 50, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("n_wrong", "n_rows", "is_told"), [(19, 1000, False), (21, 1000, True), (4, 100, False), (6, 100, True)]
 )
