@@ -16,7 +16,7 @@ _FEWEST_ROWS = 40
 # The test uses at most this many rows, and the largest classes.
 _MAX_TEST_ROWS, _MAX_TEST_CLASSES = 3000, 200
 # Shares at which margins of given labels and of other labels are compared.
-_QUANTILES = np.arange(0.05, 0.91, 0.05)
+_QUANTILES = np.arange(5, 91, 5) / 100
 # Fewer rows lie below the limits under this one, so that chance matters there.
 _FIRST_SURE = 0.3
 # Labels are redrawn among classes of at least so many rows.
@@ -239,14 +239,14 @@ def _share_of_wrong(margins, redrawn, n_classes):
 
     Low margins are those of wrong labels alone. Their share of the given labels is the share of wrong ones. Of the other labels,
     nearly all are wrong, except for those of rows whose given label is wrong: one in ``n_classes - 1`` of them is right.
-    Where classes overlap, right labels have low margins as well, but the lowest ones are rare among them. The numbers of the lowest
-    margins are raised to their upper limits, after [1]_, since the smallest of several uncertain ratios is too small.
+    Where classes overlap, right labels have low margins as well, but the lowest ones are rare among them. The numbers of the
+    lowest margins are raised to their upper limits, after [1]_, since the smallest of several uncertain ratios is too small.
 
     .. [1] N. Gehrels, "Confidence Limits for Small Numbers of Events in Astrophysical Data", ApJ 303 (1986).
     """
     limits = np.quantile(redrawn, _QUANTILES)
     n_low = (margins <= limits[:, None]).sum(1)
-    error = np.where(_QUANTILES < _FIRST_SURE - 1e-9, 1 + np.sqrt(n_low + 0.75), 0)
+    error = np.where(_QUANTILES < _FIRST_SURE, 1 + np.sqrt(n_low + 0.75), 0)
     ratio = np.min((n_low + error) / (redrawn <= limits[:, None]).sum(1))
     share = ratio / (1 + ratio / (n_classes - 1))
     return share if share >= max(_LEAST_SHARE, _LEAST_NUMBER / len(margins)) else 0.0
