@@ -323,11 +323,11 @@ DEFAULT_WAYS = {"all": "all rows", "auto": 'k="auto"', "k": "k", "random": "rand
 DEFAULT_WAYS |= {"cleanlab": "cleanlab's filter", "hardness": "easiest rows"}
 TUNED_WAYS = {
     "all": "all rows",
-    "halving, all": "halving",
+    "halving, all": "halving, fit with all",
     "auto": 'k="auto"',
     "k": "k",
     "few, auto": f'search with k={FEW}, fit with "auto"',
-    "random, all": f"search on {FEW:.0%} random rows",
+    "random, all": f"search on {FEW:.0%} random rows, fit with all",
     "random, auto": f'search on {FEW:.0%} random rows, fit with "auto"',
 }
 TUNED_WAYS |= {
@@ -350,7 +350,7 @@ def describe(results, args):
     yield '- `k="auto"` are the rows that `ForgettingSelector()` keeps.'
     shares = ", ".join(map(str, SHARES))
     yield f"- `k` is the share that `fewest_rows()` takes from {shares} in a search of {N_FOLDS} folds with the"
-    yield f"  classifier's default settings on {CHOICE_ROWS:,} rows, all of the Reuters. Random rows are as many."
+    yield f"  classifier's default settings on at most {CHOICE_ROWS:,} rows, all of the Reuters. Random rows are as many."
     yield f"- cleanlab's filter gets the probabilities of a random forest in {N_FOLDS_OF_RIVALS} folds. The easiest rows have the"
     yield "  largest such probabilities of their labels, the share `k` of every class, as InstanceHardnessThreshold of"
     yield "  imbalanced-learn keeps them.\n"
@@ -365,7 +365,7 @@ def describe(results, args):
     settings = "; ".join(f"{SETTINGS[name]} ({n_candidates(name)} candidates) for {name}" for name in args.only)
     yield f"GridSearchCV with {N_FOLDS} folds searches over {settings}. Halving is HalvingGridSearchCV on all rows, over numbers"
     yield "of rows. With skprune's Pipeline, the rows of every fold are scored and pruned. The last fit is on the rows that the"
-    yield "way keeps. The ways that name two kinds of rows find settings in a cheaper search.\n"
+    yield "way keeps, except where the head names others.\n"
     yield from describe_ways(results, "tuned", TUNED_WAYS)
     slow = [name for name in args.only if TASKS[name].predicts_slowly]
     if slow:
@@ -381,7 +381,7 @@ def n_candidates(name):
 
 def describe_highlights(results):
     found = {(problem.classifier, problem.data, problem.noise): problem for problem in results}
-    lines, ways_shown = [], ("all", "auto", "random, all", "random, auto", "halving, auto", "cleanlab")
+    lines, ways_shown = [], ("all", "auto", "few, auto", "random, auto", "halving, auto", "cleanlab")
     for problem in [found[key] for key in HIGHLIGHTS if key in found]:
         outcomes = results[problem]["tuned"]
         ways = [show(outcomes[way]) for way in ways_shown]

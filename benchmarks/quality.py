@@ -225,22 +225,20 @@ def score(classifier, problem, rows):
 
 
 def against_all_rows(results, metric="accuracy"):
-    """Return the points by which each way is better than all rows, means of the seeds of each cell."""
+    """Return the points by which each way is better than all rows in every fit."""
     scores = results[results["k"].isin(["all", "auto"])].set_index([*CELL[:3], "seed", "ranking"])[metric]
     scores = scores.unstack(sort=False)
-    points = 100 * scores[list(AGAINST_ALL)].sub(scores[ALL], axis=0)
-    return points.groupby(level=CELL[:3], sort=False).mean()
+    return 100 * scores[list(AGAINST_ALL)].sub(scores[ALL], axis=0)
 
 
 def against_random_rows(results):
-    """Return the points by which coverage is better than the mean of random rows, means of the seeds of each cell."""
+    """Return the points by which coverage is better than the mean of random rows in every fit."""
     fixed = results[~results["k"].isin(["all", "auto"])]
     if fixed.empty:
         return pd.Series(dtype=float)
     scores = fixed.set_index([*CELL, "seed", "ranking"])["accuracy"].unstack(sort=False)
     draws = [name for name in scores if name.startswith(RANDOM)]
-    points = 100 * (scores[COVERAGE] - scores[draws].mean(axis=1))
-    return points.groupby(level=CELL, sort=False).mean()
+    return 100 * (scores[COVERAGE] - scores[draws].mean(axis=1))
 
 
 def describe(results, args):
@@ -248,22 +246,21 @@ def describe(results, args):
     yield "## Kept rows against all rows and random rows\n"
     n_rows = QUICK_ROWS if args.quick else N_ROWS
     only = "" if set(args.only) >= {*CHOSEN_ON, *REPORTED_ON} else f" --only {shlex.join(args.only)}"
-    yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy, means of"
-    yield f"{args.seeds} seed{'s' * (args.seeds > 1)}. {n_rows:,} training rows, of Reuters all, and at most"
-    yield f"{MAX_TEST_ROWS:,} test rows. Logistic regression, SVC and boosting have scikit-learn's default settings. A fit is"
-    yield "one of them on one data set, with one share of wrong labels. Labels are made wrong by redrawing them among the"
-    yield "other classes.\n"
+    yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy."
+    yield f"{n_rows:,} training rows, of Reuters all, and at most {MAX_TEST_ROWS:,} test rows. Logistic regression, SVC and"
+    yield "boosting have scikit-learn's default settings. A fit is one of them on one data set, with one share of wrong labels and"
+    yield f"one of {args.seeds} draws of rows. Labels are made wrong by redrawing them among the other classes.\n"
     for title, names in (("chosen on", CHOSEN_ON), ("not chosen on", REPORTED_ON)):
         part = results[results["data"].isin(names)]
         if len(part):
-            yield f"### The {part['data'].nunique()} data sets that skprune was {title}\n"
+            yield f"### The {part['data'].nunique()} data sets that the constants of skprune were {title}\n"
             yield from describe_group(part)
 
 
 def describe_group(results):
     """Yield the lines of the report on some of the data sets."""
     points, balanced = against_all_rows(results), against_all_rows(results, "balanced")
-    is_rare = results.groupby(CELL[:3], sort=False)["rare"].any()
+    is_rare = results.groupby([*CELL[:3], "seed"], sort=False)["rare"].any()
     people = points.index.get_level_values("data").isin(list(PEOPLE))
     noise = points.index.get_level_values("noise")
     groups = {f"{share:.0%} wrong" if share else "right": (noise == share) & ~people for share in NOISE}
@@ -292,20 +289,24 @@ def summary(points):
 
 
 def describe_cells(results, points, balanced, fixed):
-    """Yield the lines of the tables with every cell."""
+    """Yield the lines of the tables with every cell, means of the draws of rows."""
+    points, balanced = (part.groupby(level=CELL[:3], sort=False).mean() for part in (points, balanced))
     full = 100 * results[results["ranking"] == ALL].groupby(CELL[:3], sort=False)[["accuracy", "balanced"]].mean()
     kept = results[results["ranking"] == AUTO].groupby(CELL[:3], sort=False)["kept"].mean()
-    yield '\nEvery fit with `k="auto"`, with the points of balanced accuracy in brackets:\n'
+    yield '\nMeans of the draws with `k="auto"`, with the points of balanced accuracy in brackets:\n'
     lines = []
     for cell in points.index:
         data, noise, classifier = cell
         methods = [f"{points.at[cell, name]:+.1f} ({balanced.at[cell, name]:+.1f})" for name in AGAINST_ALL]
         all_rows = f"{full.at[cell, 'accuracy']:.1f} ({full.at[cell, 'balanced']:.1f})"
         lines.append((data, f"{noise:.0%}", classifier, all_rows, f"{kept[cell]:.0%}", *methods))
-    yield from table(("data", "wrong labels", "classifier", "all rows", "kept", *AGAINST_ALL.values()), lines)
+    yield from table(
+        ("data", "wrong labels", "classifier", "all rows", "kept by skprune", *AGAINST_ALL.values()), lines
+    )
     yield ""
     if len(fixed):
-        yield 'Every fit with `strategy="coverage"` against random rows:\n'
+        fixed = fixed.groupby(level=CELL, sort=False).mean()
+        yield 'Means of the draws with `strategy="coverage"` against random rows:\n'
         shares = list(dict.fromkeys(fixed.index.get_level_values("k")))
         wide = fixed.unstack("k", sort=False)
         lines = [

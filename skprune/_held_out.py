@@ -17,8 +17,8 @@ _FEWEST_ROWS = 40
 _MAX_TEST_ROWS, _MAX_TEST_CLASSES = 3000, 200
 # Shares at which margins of given labels and of other labels are compared.
 _QUANTILES = np.arange(5, 91, 5) / 100
-# Fewer rows lie below the limits under this one, so that chance matters there.
-_FIRST_SURE = 0.3
+# Below the lower ones lie few margins, so that chance matters there.
+_FEW_MARGINS = 0.3
 # Labels are redrawn among classes of at least so many rows.
 _COMMON = 10
 # Fewer wrong labels than this share, or this number, can't be told from rows that are hard.
@@ -237,16 +237,18 @@ def _draw_sample(rows, components, y, net_margins, net_weight, rng):
 def _share_of_wrong(margins, redrawn, n_classes):
     """Return the estimated share of wrong labels by the margins of the labels, and of other labels of the same rows.
 
-    Low margins are those of wrong labels alone. Their share of the given labels is the share of wrong ones. Of the other labels,
-    nearly all are wrong, except for those of rows whose given label is wrong: one in ``n_classes - 1`` of them is right.
-    Where classes overlap, right labels have low margins as well, but the lowest ones are rare among them. The numbers of the
-    lowest margins are raised to their upper limits, after [1]_, since the smallest of several uncertain ratios is too small.
+    If low margins were those of wrong labels alone, their share of the given labels would be the share of wrong ones. Right
+    labels have some as well, which raises all ratios but that of the lowest margins, so the smallest ratio is taken. Where
+    margins are few, their number is raised to its upper limit at two standard errors, after [1]_.
+
+    Of the other labels, nearly all are wrong, except for those of rows whose given label is wrong: one in ``n_classes - 1`` of
+    them is right.
 
     .. [1] N. Gehrels, "Confidence Limits for Small Numbers of Events in Astrophysical Data", ApJ 303 (1986).
     """
     limits = np.quantile(redrawn, _QUANTILES)
     n_low = (margins <= limits[:, None]).sum(1)
-    error = np.where(_QUANTILES < _FIRST_SURE, 1 + np.sqrt(n_low + 0.75), 0)
+    error = np.where(_QUANTILES < _FEW_MARGINS, 2 * np.sqrt(n_low + 0.75) + 1.75, 0)
     ratio = np.min((n_low + error) / (redrawn <= limits[:, None]).sum(1))
     share = ratio / (1 + ratio / (n_classes - 1))
     return share if share >= max(_LEAST_SHARE, _LEAST_NUMBER / len(margins)) else 0.0

@@ -13,8 +13,7 @@ from skprune._threads import one_thread
 # Penalties of the ridge regressions on components and on Fourier features.
 _PENALTIES = 0.03, 0.003
 _N_TREES = 8
-# A rule must lead random rows by so many standard errors. A test on few rows favors rules that keep easy ones, which are worse
-# where many rows are kept.
+# The best rule must lead random rows by so many standard errors.
 _LEAD = 2.0
 # Classes are weighed equally if one has less than this share of its fair part.
 _RARE = 0.2
@@ -37,7 +36,7 @@ def best_rule(held_out, share, balance, min_per_class):
     Returns
     -------
     rule : Rule
-        That of random rows, unless another one leads it by more than two standard errors.
+        The best one, or that of random rows if the best one does not lead it by more than two standard errors.
     """
     y = held_out.sample.y
     spaces = both_spaces(held_out.sample.components, np.random.RandomState(0))

@@ -66,8 +66,8 @@ class ForgettingSelector(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     strategy : {"coverage", "most_forgotten", "least_forgotten", "random"} or callable, default="coverage"
         Which rows are kept first if `k` is a number. ``"coverage"`` keeps rows of every difficulty, after [2]_, and drops
         suspects first. The number of hard rows is chosen for each `k`: light models are trained on the rows that several rules
-        keep and tested on held-out rows. Random rows are kept unless a rule is better by more than two standard errors. If
-        nothing can be tested, a fixed rule is used.
+        keep and tested on held-out rows. Random rows are kept unless the best rule leads them by more than two standard errors.
+        If nothing can be tested, a fixed rule is used.
         ``"most_forgotten"`` and ``"least_forgotten"`` rank rows by their counts, and ``"random"`` draws them. A callable
         is called as ``strategy(scores, n_keep, rng)`` with a :class:`ForgettingScores`, an int and a
         `numpy.random.Generator`. It must return `n_keep` different row numbers.

@@ -155,8 +155,8 @@ class Rule(NamedTuple):
     threshold : "suspects", float or None
         Which rows are dropped first: the suspects, or rows whose trust is below ``-threshold`` times the mean trust, or none.
     exponent : float
-        Each stratum of trust gets a budget proportional to this power of its size. With 0 all strata get the same, so
-        that more hard rows are kept. With 1 the shares are those of random rows.
+        Each stratum of trust gets a budget proportional to this power of its size. The lower it is, the more hard rows are
+        kept. With 1 the shares are those of random rows.
     """
 
     threshold: str | float | None
@@ -214,7 +214,7 @@ def _spread(trust, threshold, exponent, n_keep, rng):
 
 def _budgets(sizes, n_keep, exponent):
     """Divide `n_keep` rows among strata by a power of their sizes; what a small stratum lacks goes to the others."""
-    weights = np.where(sizes > 0, sizes.astype(float) ** exponent, 0)
+    weights = sizes.astype(float) ** exponent
     full = sizes == 0
     while True:
         left = n_keep - sizes[full].sum()
