@@ -248,8 +248,8 @@ def describe(results, args):
     only = "" if set(args.only) >= {*CHOSEN_ON, *REPORTED_ON} else f" --only {shlex.join(args.only)}"
     yield f"`python -m benchmarks.quality{' --quick' * args.quick} --seeds {args.seeds}{only}`: points of test accuracy."
     yield f"{n_rows:,} training rows, of Reuters all, and at most {MAX_TEST_ROWS:,} test rows. Logistic regression, SVC and"
-    yield "boosting have scikit-learn's default settings. A fit is one of them on one data set, with one share of wrong labels and"
-    yield f"one of {args.seeds} draws of rows. Labels are made wrong by redrawing them among the other classes.\n"
+    yield "boosting have scikit-learn's default settings. A fit is one of them on one data set, with one share of wrong labels"
+    yield f"and one of {args.seeds} draws of rows. Labels are made wrong by redrawing them among the other classes.\n"
     for title, names in (("chosen on", CHOSEN_ON), ("not chosen on", REPORTED_ON)):
         part = results[results["data"].isin(names)]
         if len(part):

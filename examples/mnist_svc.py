@@ -44,21 +44,32 @@ from sklearn.svm import SVC
 from skprune import ForgettingSelector, make_pipeline
 
 GRID = {"C": [1, 10], "gamma": ["scale", 0.02]}
-NAMES = {"all": "all rows", "coverage": "pruned", "random": "random rows"}
+STYLES = {"all rows": ("black", "s"), "without suspects": ("#0072B2", "D")}
+STYLES |= {"pruned": ("#D55E00", "o"), "random rows": ("#009E73", "^")}
 
 
 def main():
     args = parse()
     X, y, X_test, y_test = load(args.data, args.rows)
-    print(f"{len(y):,} images for training, {len(y_test):,} for testing, k={args.k}")
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(len(y)) < args.noise, (y + rng.integers(1, 10, len(y))) % 10, y)
+    print(
+        f"{len(y):,} images for training, {args.noise:.0%} of them with wrong labels, and {len(y_test):,} for testing"
+    )
+    choices = {
+        "all rows": {"k": 1.0},
+        "without suspects": {"k": "auto"},
+        "pruned": {"k": args.k},
+        "random rows": {"k": args.k, "strategy": "random"},
+    }
     outcomes = {}
-    for task, choices in ((fit, NAMES), (search, ("all", "coverage"))):
-        for choice in choices:
+    for task, names in ((fit, choices), (search, ("all rows", "without suspects", "pruned"))):
+        for name in names:
             start = time.process_time()
-            accuracy = task(choice, args.k).fit(X, y).score(X_test, y_test)
+            accuracy = task(X, y, **choices[name]).score(X_test, y_test)
             seconds = time.process_time() - start
-            outcomes[task.__name__, choice] = accuracy, seconds
-            print(f"{task.__name__} on {NAMES[choice]}: accuracy {accuracy:.2%}, {seconds:.0f} s", flush=True)
+            outcomes[task.__name__, name] = accuracy, seconds
+            print(f"{task.__name__}, {name}: accuracy {accuracy:.2%}, {seconds:.0f} s", flush=True)
     if args.picture:
         draw(outcomes, args.picture)
 
@@ -67,6 +78,7 @@ def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", metavar="FILE")
     parser.add_argument("--rows", type=int, default=10000)
+    parser.add_argument("--noise", type=float, default=0.2, help="share of labels to make wrong (default: 0.2)")
     parser.add_argument("--k", type=float, default=0.3, help="share of the rows that is kept (default: 0.3)")
     parser.add_argument("--picture", metavar="FILE")
     return parser.parse_args()
@@ -86,34 +98,36 @@ def load(file, n_rows):
     return X.reshape(len(X), -1) / 255, y, X_test.reshape(len(X_test), -1) / 255, y_test
 
 
-def pruned(classifier, choice, k):
-    """Return the classifier behind a selector, or alone on all rows."""
-    if choice == "all":
-        return classifier
-    return make_pipeline(ForgettingSelector(k=k, strategy=choice, random_state=0), classifier)
+def pruned(**params):
+    """Return the classifier behind a selector, or alone if all rows are kept."""
+    return SVC() if params["k"] == 1 else make_pipeline(ForgettingSelector(random_state=0, **params), SVC())
 
 
-def fit(choice, k):
-    return pruned(SVC(), choice, k)
+def fit(X, y, **params):
+    return pruned(**params).fit(X, y)
 
 
-def search(choice, k):
-    prefix = "" if choice == "all" else "svc__"
-    grid = {prefix + name: values for name, values in GRID.items()}
-    return GridSearchCV(pruned(SVC(), choice, k), grid, cv=3)
+def search(X, y, **params):
+    """Search on the rows that `params` keep, and fit the best settings without suspects, unless all rows are kept."""
+    model = pruned(**params)
+    prefix = "svc__" if params["k"] != 1 else ""
+    found = GridSearchCV(model, {prefix + name: values for name, values in GRID.items()}, cv=3, refit=False)
+    model.set_params(**found.fit(X, y).best_params_)
+    if prefix:
+        model.set_params(forgettingselector__k="auto")
+    return model.fit(X, y)
 
 
 def draw(outcomes, file):
     """Draw accuracy over seconds."""
     import matplotlib.pyplot as plt
 
-    styles = {"all": ("black", "s"), "coverage": ("#0072B2", "D"), "random": ("#009E73", "^")}
     _, axes = plt.subplots(1, 2, figsize=(8, 3.5), sharey=True, layout="constrained")
     for ax, task, title in zip(axes, ("fit", "search"), ("one fit", "a search over four candidates"), strict=True):
-        for choice, (color, marker) in styles.items():
-            if (task, choice) in outcomes:
-                accuracy, seconds = outcomes[task, choice]
-                ax.plot(seconds, 100 * accuracy, marker, color=color, markersize=9, label=NAMES[choice])
+        for name, (color, marker) in STYLES.items():
+            if (task, name) in outcomes:
+                accuracy, seconds = outcomes[task, name]
+                ax.plot(seconds, 100 * accuracy, marker, color=color, markersize=9, label=name)
         ax.set(title=title, xlabel="seconds, scoring included", xlim=(0, None))
         ax.grid(alpha=0.3)
         ax.legend()
